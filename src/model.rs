@@ -1,0 +1,495 @@
+//! What salon is about: users, rooms, messages. Values that have a limit are parsed into a type that holds it,
+//! so that whatever has the type has passed the check.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::error::{Error, Result};
+
+pub const USERNAME_CHARS_MAX: usize = 32;
+pub const SLUG_CHARS_MAX: usize = 64;
+pub const ROOM_NAME_CHARS_MAX: usize = 100;
+pub const TOPIC_CHARS_MAX: usize = 250;
+pub const NONCE_CHARS_MAX: usize = 64;
+
+/// Names nobody may register: they would speak with a voice that is not theirs.
+const RESERVED_USERNAMES: &[&str] = &[
+    "admin",
+    "administrator",
+    "all",
+    "anonymous",
+    "channel",
+    "everyone",
+    "here",
+    "me",
+    "moderator",
+    "nobody",
+    "null",
+    "owner",
+    "root",
+    "salon",
+    "support",
+    "system",
+    "undefined",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub i64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoomId(pub i64);
+
+/// A room's clock: 1 for its first change, then one more for each, with no hole.
+pub type Seq = u64;
+
+/// The `seq` at which a message was created: its name within its room, never reused.
+pub type MessageId = Seq;
+
+/// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+/// Which life of a room's clock this is. Changes only when the clock went back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub String);
+
+/// 1–32 letters or digits of any script, `_`, `-`, `.`, in NFKC. Unique by [`Username::key`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+/// A room's address: 1–64 lower-case letters or digits of any script, and `-`, with at least one letter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Slug(String);
+
+/// 1–100 characters, not blank, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct RoomName(String);
+
+/// 0–250 characters, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Topic(String);
+
+/// The sender's own name for a send, 1–64 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Nonce(String);
+
+/// A message's text: not blank, no U+0000, at most `limits.content_chars` characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Content(String);
+
+/// How a caller names a room: digits (or an integer in a frame) are its id, anything else its slug.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RoomRef {
+    Id(RoomId),
+    Slug(Slug),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoomKind {
+    Public,
+    Private,
+    Direct,
+}
+
+/// A member's role in a room. The order is the order of power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Member,
+    Moderator,
+    Owner,
+}
+
+/// A user's role on the whole site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteRole {
+    User,
+    Admin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    pub id: UserId,
+    pub username: Username,
+    pub role: SiteRole,
+}
+
+/// What the last change of a message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    #[serde(rename = "chat_message")]
+    Created,
+    #[serde(rename = "message_edited")]
+    Edited,
+    #[serde(rename = "message_deleted")]
+    Deleted,
+    #[serde(rename = "message_reacted")]
+    Reacted,
+}
+
+/// A message in its present state, stamped with the `seq` of its last change.
+///
+/// Without the room's slug, which the node knows and adds when it encodes ([`crate::protocol::encode_change`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub room: RoomId,
+    pub id: MessageId,
+    pub seq: Seq,
+    pub kind: ChangeKind,
+    pub author: Username,
+    pub author_id: UserId,
+    /// Empty when deleted.
+    pub content: String,
+    pub created_at: Timestamp,
+    pub edited_at: Option<Timestamp>,
+    pub deleted: bool,
+    pub reply_to: Option<MessageId>,
+    pub nonce: Option<String>,
+}
+
+/// A room as one user sees it. `online` is presence's and is filled in by the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoomInfo {
+    pub id: RoomId,
+    pub slug: Slug,
+    pub name: RoomName,
+    pub topic: Topic,
+    pub kind: RoomKind,
+    pub epoch: Epoch,
+    pub seq: Seq,
+    /// `None`: not a member.
+    pub role: Option<Role>,
+    pub last_read: Seq,
+    /// Messages by others with id > `last_read`, at most 100.
+    pub unread: u32,
+    pub mentions: u32,
+    pub online: u32,
+}
+
+impl Timestamp {
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(at: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(at.0).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.millisecond()
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Username {
+    /// Normalizes to NFKC and checks length and letters. Reserved names pass here (the command line may make an
+    /// `admin`); registration asks [`Username::is_reserved`] too.
+    pub fn parse(text: &str) -> Result<Self> {
+        let name: String = text.nfkc().collect();
+        let chars = name.chars().count();
+        if chars == 0 || chars > USERNAME_CHARS_MAX {
+            return Err(Error::invalid("username", format!("must have 1 to {USERNAME_CHARS_MAX} characters")));
+        }
+        if !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+            return Err(Error::invalid("username", "may hold letters, digits, '_', '-' and '.' only"));
+        }
+        Ok(Self(name))
+    }
+
+    /// For a name that a store gives back: it was parsed when it went in.
+    pub fn from_stored(name: String) -> Self {
+        Self(name)
+    }
+
+    /// Two names with the same key are the same name.
+    pub fn key(&self) -> String {
+        self.0.to_lowercase().nfkc().collect()
+    }
+
+    pub fn is_reserved(&self) -> bool {
+        RESERVED_USERNAMES.contains(&self.key().as_str())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Slug {
+    /// Takes a slug as it stands.
+    pub fn parse(text: &str) -> Result<Self> {
+        match Self::from_text(text) {
+            Some(slug) if slug.0 == text => Ok(slug),
+            _ => Err(Error::invalid(
+                "room",
+                format!(
+                    "is no slug: 1 to {SLUG_CHARS_MAX} lower-case letters or digits and '-', with at least one letter"
+                ),
+            )),
+        }
+    }
+
+    /// The slug made from what a person typed: lower case, runs of anything else become one `-`.
+    /// `None` when no letter is left.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut slug = String::new();
+        let mut chars = 0;
+        for c in text.nfkc().collect::<String>().to_lowercase().chars() {
+            if chars == SLUG_CHARS_MAX {
+                break;
+            }
+            if c.is_alphanumeric() {
+                slug.push(c);
+                chars += 1;
+            } else if !slug.is_empty() && !slug.ends_with('-') {
+                slug.push('-');
+                chars += 1;
+            }
+        }
+        let slug = slug.trim_end_matches('-');
+        slug.chars().any(char::is_alphabetic).then(|| Self(slug.to_owned()))
+    }
+
+    /// The same slug with a tail, shortened so that it still fits; for a name whose slug is taken.
+    pub fn with_tail(&self, tail: &str) -> Self {
+        let room = SLUG_CHARS_MAX.saturating_sub(tail.chars().count() + 1);
+        let head: String = self.0.chars().take(room).collect();
+        Self(format!("{}-{tail}", head.trim_end_matches('-')))
+    }
+
+    pub fn from_stored(slug: String) -> Self {
+        Self(slug)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl RoomName {
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(Self(trimmed("name", text, 1, ROOM_NAME_CHARS_MAX)?))
+    }
+
+    pub fn from_stored(name: String) -> Self {
+        Self(name)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Topic {
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(Self(trimmed("topic", text, 0, TOPIC_CHARS_MAX)?))
+    }
+
+    pub fn from_stored(topic: String) -> Self {
+        Self(topic)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Nonce {
+    pub fn parse(text: &str) -> Result<Self> {
+        let chars = text.chars().count();
+        if chars == 0 || chars > NONCE_CHARS_MAX {
+            return Err(Error::invalid("nonce", format!("must have 1 to {NONCE_CHARS_MAX} characters")));
+        }
+        if text.contains('\0') {
+            return Err(Error::invalid("nonce", "must not hold U+0000"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// For a send that came without one: the node names it before the first attempt, so that its own retries
+    /// cannot store it twice.
+    pub fn random() -> Self {
+        Self(format!("~{:032x}", rand::random::<u128>()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Content {
+    pub fn parse(text: &str, chars_max: usize) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("content", "must not be blank"));
+        }
+        if text.chars().count() > chars_max {
+            return Err(Error::invalid("content", format!("must have at most {chars_max} characters")));
+        }
+        if text.contains('\0') {
+            return Err(Error::invalid("content", "must not hold U+0000"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl RoomRef {
+    /// From a path or a string in a frame's path form: all digits are an id, else a slug as it stands.
+    /// What cannot be a room's name at all is simply a room that does not exist.
+    pub fn parse_path(text: &str) -> Result<Self> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().map(|id| Self::Id(RoomId(id))).map_err(|_| Error::room_not_found());
+        }
+        Slug::parse(text).map(Self::Slug).map_err(|_| Error::room_not_found())
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),+ }) => {
+        impl $type {
+            /// The word used on the wire and in the store.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words!(RoomKind { Public = "public", Private = "private", Direct = "direct" });
+words!(Role { Member = "member", Moderator = "moderator", Owner = "owner" });
+words!(SiteRole { User = "user", Admin = "admin" });
+words!(ChangeKind {
+    Created = "chat_message",
+    Edited = "message_edited",
+    Deleted = "message_deleted",
+    Reacted = "message_reacted"
+});
+
+fn trimmed(field: &str, text: &str, min: usize, max: usize) -> Result<String> {
+    let text = text.trim();
+    let chars = text.chars().count();
+    if chars < min || chars > max {
+        return Err(Error::invalid(field, format!("must have {min} to {max} characters")));
+    }
+    if text.contains('\0') {
+        return Err(Error::invalid(field, "must not hold U+0000"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_with_milliseconds() {
+        assert_eq!(Timestamp(1_795_249_800_123).to_string(), "2026-11-21T08:30:00.123Z");
+    }
+
+    #[test]
+    fn usernames_hold_their_bounds() {
+        assert!(Username::parse(&"a".repeat(32)).is_ok());
+        assert!(Username::parse(&"a".repeat(33)).is_err());
+        assert!(Username::parse("").is_err());
+        assert!(Username::parse("a b").is_err());
+        assert_eq!(Username::parse("Ａlice").unwrap().key(), "alice");
+        assert!(Username::parse("Admin").unwrap().is_reserved());
+    }
+
+    #[test]
+    fn slugs_come_from_names() {
+        assert_eq!(Slug::from_text("  Hello,  World! ").unwrap().as_str(), "hello-world");
+        assert_eq!(Slug::from_text("Привет 2").unwrap().as_str(), "привет-2");
+        assert_eq!(Slug::from_text("123"), None);
+        assert_eq!(Slug::from_text(&"x".repeat(80)).unwrap().as_str().len(), 64);
+        assert!(Slug::parse("Hello").is_err());
+        assert!(Slug::parse("a--b").is_err());
+        assert_eq!(Slug::parse("a-b").unwrap().with_tail("k3x9").as_str(), "a-b-k3x9");
+        assert_eq!(Slug::from_text(&"x".repeat(64)).unwrap().with_tail("abcd").as_str().chars().count(), 64);
+    }
+
+    #[test]
+    fn content_is_bounded_in_characters() {
+        assert!(Content::parse(&"é".repeat(4000), 4000).is_ok());
+        assert!(Content::parse(&"é".repeat(4001), 4000).is_err());
+        assert!(Content::parse(" \n ", 4000).is_err());
+        assert!(Content::parse("a\0b", 4000).is_err());
+    }
+
+    #[test]
+    fn digits_name_an_id() {
+        assert_eq!(RoomRef::parse_path("42").unwrap(), RoomRef::Id(RoomId(42)));
+        assert!(matches!(RoomRef::parse_path("general").unwrap(), RoomRef::Slug(_)));
+        assert!(RoomRef::parse_path("99999999999999999999").is_err());
+        assert!(RoomRef::parse_path("No Slug").is_err());
+    }
+}

@@ -1,0 +1,383 @@
+//! The truth: users, rooms, members and messages, and the one append that gives a change its place in a room.
+//!
+//! The trait is what both backends promise; `tests/` holds one conformance suite that both pass. Nothing here
+//! caches: who calls decides what may be remembered, by [`Head::access`].
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::model::{
+    Content, Epoch, Message, MessageId, Nonce, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Seq, SiteRole,
+    Slug, Timestamp, Topic, User, UserId, Username,
+};
+
+/// Why a store call failed. What a caller can do about it is all that is told.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Not reached, timed out or cut off in the middle: whether it was done is unknown.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// It clashes with what is there; the word names what: `username`, `slug`, `issuer`, …
+    #[error("{0} is taken")]
+    Taken(&'static str),
+    /// A defect, ours or the database's; trying again will not help.
+    #[error("database: {0}")]
+    Internal(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::unavailable("the database cannot be reached; try again"),
+            StoreError::Taken(what) => Self::Conflict(format!("this {what} is taken")),
+            StoreError::Internal(why) => Self::Internal(why),
+        }
+    }
+}
+
+/// A user with what only the login code may see.
+#[derive(Clone)]
+pub struct Account {
+    pub user: User,
+    /// PHC string; `None` for users of the operator's own issuers.
+    pub password_hash: Option<String>,
+    pub disabled: bool,
+}
+
+#[derive(Clone)]
+pub struct NewUser {
+    pub username: Username,
+    pub credential: Credential,
+    pub role: SiteRole,
+}
+
+#[derive(Clone)]
+pub enum Credential {
+    Password { hash: String },
+    Issuer { issuer: String, subject: String },
+}
+
+/// A login session: one browser or program logged in by password.
+#[derive(Clone)]
+pub struct NewLoginSession {
+    /// 128 random bits in hex; also the `sid` of its access tokens.
+    pub id: String,
+    pub user: UserId,
+    /// SHA-256 of the refresh token.
+    pub refresh_hash: Vec<u8>,
+    pub agent: String,
+    pub address: String,
+    pub lifetime: Duration,
+}
+
+/// Something that was allowed and is not any more. Rows are only ever appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    pub id: i64,
+    pub at: Timestamp,
+    pub what: Revoked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// A login session ended: its sockets close with 4501, its access tokens are refused.
+    LoginSession(String),
+    /// A user was disabled: their sockets close with 4503, tokens issued until `at` are refused.
+    User(UserId),
+}
+
+#[derive(Clone)]
+pub struct NewRoom {
+    pub slug: Slug,
+    pub name: RoomName,
+    pub topic: Topic,
+    /// `Public` or `Private`.
+    pub kind: RoomKind,
+    pub owner: UserId,
+}
+
+#[derive(Clone, Default)]
+pub struct RoomChanges {
+    pub name: Option<RoomName>,
+    pub topic: Option<Topic>,
+}
+
+/// What a user may do in a room, read at `version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The room's access version, raised by every ban, mute, role change, removal and deletion.
+    pub version: u64,
+    pub standing: Standing,
+    pub muted_until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Member(Role),
+    /// Not a member of a public room: may read, and becomes a member on entering.
+    Guest,
+    /// Not a member of a private or direct room, or no such room: to this user it does not exist.
+    Stranger,
+    Banned,
+    RoomDeleted,
+}
+
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub username: Username,
+    pub user: UserId,
+    pub role: Role,
+    pub since: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Hand this back for the next page; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// One send, ready to be stored. `nonce` is always there: the node makes one where the sender gave none.
+#[derive(Debug, Clone)]
+pub struct Append {
+    pub room: RoomId,
+    pub author: UserId,
+    pub nonce: Nonce,
+    pub content: Content,
+    /// Tells whether a later send with the same nonce is the same send, also after an edit: the first 16 bytes of
+    /// SHA-256 over content and `reply_to`, kept with the message.
+    pub fingerprint: [u8; 16],
+    pub reply_to: Option<MessageId>,
+}
+
+/// What became of one send of a batch. Only what is certain is said; an error of the whole call means "unknown".
+#[derive(Debug, Clone, PartialEq)]
+pub enum Appended {
+    /// Committed. `created_at` was taken after the room's clock was locked.
+    Stored {
+        id: MessageId,
+        created_at: Timestamp,
+    },
+    /// The same nonce with the same fingerprint is already there: its message in its present state.
+    Duplicate(Box<Message>),
+    Refused(Refusal),
+    /// Another node holds this room's clock: nothing done, send it again alone.
+    Busy,
+}
+
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub room: RoomId,
+    pub actor: UserId,
+    pub id: MessageId,
+    pub what: ChangeWhat,
+}
+
+#[derive(Debug, Clone)]
+pub enum ChangeWhat {
+    /// By the author only.
+    Edit(Content),
+    /// By the author, a moderator or owner of the room, or an administrator of the site.
+    Delete,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changed {
+    /// Committed under a new `seq`; the message as it now is.
+    Done(Box<Message>),
+    /// It was already so; no `seq` was taken.
+    Unchanged(Box<Message>),
+    Refused(Refusal),
+}
+
+/// Certainly not done, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such room, deleted, or not visible to this user.
+    NoRoom,
+    Banned,
+    Muted,
+    /// The user's account is disabled.
+    Disabled,
+    /// The same nonce was used for other content.
+    NonceReused,
+    /// `reply_to` names no message of this room.
+    NoReplyTarget,
+    NoMessage,
+    /// Neither author nor entitled by role.
+    NotAllowed,
+    /// A deleted message cannot be edited.
+    Gone,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoRoom => Self::room_not_found(),
+            Refusal::Banned => Self::Forbidden("you are banned from this room".into()),
+            Refusal::Muted => Self::Forbidden("you are muted in this room".into()),
+            Refusal::Disabled => Self::Forbidden("this account is disabled".into()),
+            Refusal::NonceReused => Self::Conflict("this nonce was used for another message".into()),
+            Refusal::NoReplyTarget => Self::invalid("reply_to", "names no message of this room"),
+            Refusal::NoMessage => Self::NotFound("there is no such message".into()),
+            Refusal::NotAllowed => Self::Forbidden("this message is not yours to change".into()),
+            Refusal::Gone => Self::Conflict("this message is deleted".into()),
+        }
+    }
+}
+
+/// A room's clock, epoch and access version, read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub room: RoomId,
+    pub seq: Seq,
+    pub access: u64,
+    pub epoch: Epoch,
+}
+
+/// Changes of a room and its head, read in one snapshot.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    pub head: Head,
+    /// In order of `seq`, each message in its present state.
+    pub changes: Vec<Message>,
+    /// There are more after the last one given ([`Store::changes_after`]) or before the first one given
+    /// ([`Store::recent_changes`]).
+    pub more: bool,
+}
+
+/// A page of history, oldest first.
+#[derive(Debug, Clone)]
+pub struct History {
+    pub messages: Vec<Message>,
+    /// Messages with a smaller id than the first one given exist.
+    pub older: bool,
+    /// Messages with a larger id than the last one given exist.
+    pub newer: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    Latest,
+    Before(MessageId),
+    After(MessageId),
+}
+
+/// One node's row: that it lives, and whether it hears itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeBeat {
+    /// Random for each start of a process.
+    pub incarnation: String,
+    pub name: String,
+    pub version: String,
+    pub broker_ok: bool,
+    pub draining: bool,
+}
+
+/// A database setting under which an ack would not be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DurabilityRisk {
+    pub setting: String,
+    pub value: String,
+}
+
+impl fmt::Display for DurabilityRisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.setting, self.value)
+    }
+}
+
+/// Every call is bounded in time by the backend's own timeouts and fails with [`StoreError::Unavailable`] then.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- the database itself
+
+    /// Brings the schema up to date; one node at a time, the others wait.
+    async fn migrate(&self) -> Result<()>;
+    /// One trip to the primary.
+    async fn ping(&self) -> Result<()>;
+    /// Settings under which acknowledged messages could be lost; empty is good.
+    async fn durability_risks(&self) -> Result<Vec<DurabilityRisk>>;
+
+    // ---- users and login sessions
+
+    /// `Taken("username")` when a name with the same key exists, `Taken("issuer")` when issuer and subject do.
+    async fn create_user(&self, new: NewUser) -> Result<User>;
+    async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
+    async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
+    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>>;
+    /// `false`: no such user.
+    async fn set_password(&self, user: UserId, hash: &str) -> Result<bool>;
+    /// Disabling ends the user's login sessions and appends a [`Revoked::User`] in the same transaction.
+    /// `false`: no such user.
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<()>;
+    /// Ends it and appends a [`Revoked::LoginSession`] in the same transaction; `false`: it was not there.
+    async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool>;
+    /// The login sessions among `ids` that still live (not ended, not expired).
+    async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>>;
+    /// Everything revoked within the last `window` by the database's own clock, oldest first. Overlapping windows
+    /// give rows again; who reads keeps the ids, since rows can become visible out of order.
+    async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>>;
+
+    // ---- rooms and members
+
+    /// The owner becomes a member. `Taken("slug")`.
+    async fn create_room(&self, new: NewRoom) -> Result<RoomInfo>;
+    /// The room as this user sees it; `None`: it does not exist for them (absent, deleted, or private or direct and
+    /// not theirs). A banned user of a public room sees it too: ask [`Store::access`] where it matters.
+    async fn room(&self, user: UserId, room: &RoomRef) -> Result<Option<RoomInfo>>;
+    /// Rooms the user may see, those they are a member of first, then public ones; each part by id.
+    async fn rooms(&self, user: UserId, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>>;
+    /// `None`: no such room. Permission is the caller's to check.
+    async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>>;
+    /// Marks it deleted and raises its access version; its messages go later, in [`Store::purge_deleted`].
+    /// `false`: it was not there.
+    async fn delete_room(&self, room: RoomId) -> Result<bool>;
+    /// Removes up to `limit` rows of deleted rooms; how many it removed.
+    async fn purge_deleted(&self, limit: u32) -> Result<u64>;
+    async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>>;
+    /// Adds a member or changes their role (raises the access version when a role changed), under the clock's lock.
+    /// `None`: no such room or user, or the user is banned; else the role before.
+    async fn put_member(&self, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>>;
+    /// Removes a member and raises the access version, under the clock's lock. `false`: they were none.
+    async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool>;
+    /// Enters many rooms for many users in one trip: makes members where a room is public. Per pair, in order.
+    async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>>;
+    /// What users may do, many pairs in one trip, in order.
+    async fn access(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>>;
+
+    // ---- messages
+
+    /// Stores a batch durably in one round trip. Items of one room are numbered in the order given. A send to a
+    /// public room makes its author a member. With `wait` false a room whose clock is locked elsewhere is not
+    /// waited for: its items are [`Appended::Busy`]. Outcomes are in the order of the batch; one bad item never
+    /// fails its neighbours. `Err(Unavailable)`: unknown; the same batch may be sent again.
+    async fn append(&self, batch: &[Append], wait: bool) -> Result<Vec<Appended>>;
+    /// Edits or deletes one message under the room's clock lock.
+    async fn change(&self, change: &Change) -> Result<Changed>;
+    /// Changes with `seq > after`, at most `limit`, oldest first; `None`: no such room (or deleted).
+    async fn changes_after(&self, room: RoomId, after: Seq, limit: u32) -> Result<Option<Changes>>;
+    /// The latest `limit` changes by `seq`, oldest first; `None`: no such room (or deleted).
+    async fn recent_changes(&self, room: RoomId, limit: u32) -> Result<Option<Changes>>;
+    /// A page of messages by id, with the head of the same snapshot; `None`: no such room (or deleted).
+    async fn history(&self, room: RoomId, around: Around, limit: u32) -> Result<Option<(Head, History)>>;
+    async fn message(&self, room: RoomId, id: MessageId) -> Result<Option<Message>>;
+    /// Heads of the rooms that exist and are not deleted, in any order, read on the primary.
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<Head>>;
+    /// Gives the room a new epoch and raises its access version, if its epoch is still `old`; the epoch in force
+    /// afterwards. `None`: no such room.
+    async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>>;
+
+    // ---- nodes
+
+    /// Writes this node's row and gives all rows seen within `window` by the database's clock, this one included.
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>>;
+    /// Removes this node's row on a clean exit.
+    async fn forget_node(&self, incarnation: &str) -> Result<()>;
+}
