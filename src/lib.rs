@@ -8,5 +8,6 @@ pub mod error;
 pub mod model;
 pub mod presence;
 pub mod protocol;
+pub mod redis;
 pub mod store;
 pub mod telemetry;
