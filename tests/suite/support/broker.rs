@@ -62,6 +62,15 @@ impl Peer {
         }
     }
 
+    /// The next disturbance. What was heard meanwhile is lost.
+    pub async fn next_disturbance(&mut self) -> Disturbance {
+        loop {
+            if let Event::Disturbed(cause) = self.next().await {
+                return cause;
+            }
+        }
+    }
+
     /// How long it took.
     pub async fn until_hearing(&self, within: Duration) -> Duration {
         self.until(true, within).await

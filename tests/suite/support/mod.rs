@@ -2,5 +2,6 @@
 //! however that ends.
 
 pub mod broker;
+pub mod freezer;
 pub mod guardian;
 pub mod redis;

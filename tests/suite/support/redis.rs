@@ -26,8 +26,21 @@ impl Redis {
         Self::start_with(&[])
     }
 
-    /// One for a test alone, with further options (`--cluster-enabled`, `yes`).
-    pub fn start_with(options: &[&str]) -> Redis {
+    /// A Cluster of one node, that has all slots.
+    pub fn start_cluster() -> Redis {
+        // The bus would else be at the port + 10,000, which there may be none of.
+        let bus = free_port().to_string();
+        let redis = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !redis.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+            assert!(Instant::now() < deadline, "the Cluster did not form");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        redis
+    }
+
+    fn start_with(options: &[&str]) -> Redis {
         let options = options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
         // Between finding a free port and using it somebody else may take it: then another.
         for _ in 0..20 {
@@ -46,7 +59,12 @@ impl Redis {
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let cluster = if self.options.is_empty() { "" } else { "-cluster" };
+        format!("redis{cluster}://127.0.0.1:{}", self.port)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL; everything in it is gone.
