@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::ClientLike;
-use fred::types::RespVersion;
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, UnresponsiveConfig};
+use fred::types::{ClusterStateChange, RespVersion};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use crate::config;
@@ -147,6 +148,11 @@ impl Connection {
             // Why it ended does not matter: it is not used again.
             let _ = (&mut self.task).await;
         }
+    }
+
+    /// Hears of slots that went to another node of the Cluster, as far as a command came upon them.
+    pub fn moves(&self) -> broadcast::Receiver<Vec<ClusterStateChange>> {
+        self.client.cluster_change_rx()
     }
 }
 
