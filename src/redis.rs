@@ -253,6 +253,12 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_never_left_out_silently() {
+        assert!(Settings::new(&redis("rediss://redis.example")).unwrap().config.uses_tls());
+        assert!(!Settings::new(&redis("redis://redis.example")).unwrap().config.uses_tls());
+    }
+
+    #[test]
     fn a_wrong_url_is_named_and_not_shown() {
         for url in ["", "redis", "http://:secret@host", "redis://:secret@", "redis-sentinel://:secret@host:1"] {
             let error = Settings::new(&redis(url)).err().unwrap().to_string();
