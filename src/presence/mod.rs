@@ -41,7 +41,8 @@ pub struct PresenceError(pub String);
 
 pub type Result<T> = std::result::Result<T, PresenceError>;
 
-/// Every call is bounded in time and goes in few commands however many entries it has.
+/// Every call is bounded in time and goes in few commands however many entries it has. After an error any part of it
+/// may have been done; doing it again is safe.
 #[async_trait]
 pub trait Presence: Send + Sync + 'static {
     /// The incarnation this handle writes for.

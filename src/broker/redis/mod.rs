@@ -93,8 +93,8 @@ impl Broker for RedisBroker {
         // Past that time what is still queued is lost, as any hint may be.
         let _ = tokio::time::timeout(within, self.publisher.flush()).await;
         self.publisher.close();
-        self.vitals.deaf();
         self.end.cancel();
+        self.vitals.deaf();
     }
 }
 

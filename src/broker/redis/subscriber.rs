@@ -52,10 +52,14 @@ struct Wanted {
     topics: HashSet<Topic>,
     /// Changed since the link was last brought into line.
     marked: HashSet<Topic>,
+    /// There is a link, or one in the making that has read `topics` already. Without one nothing needs a mark, and
+    /// marks would grow as long as Redis is away.
+    linked: bool,
     /// Number of the latest change.
     change: u64,
-    /// Somebody was told that subscribing failed: when it works after all, the node is to compare heads.
-    failed: bool,
+    /// The latest change of which somebody was told that it failed: when it is confirmed after all, the node is to
+    /// compare heads.
+    failed: Option<u64>,
 }
 
 pub(super) fn new(
@@ -66,7 +70,7 @@ pub(super) fn new(
     vitals: Arc<Vitals>,
 ) -> (Subscriber, Listening) {
     let topics = HashSet::from([Topic::Cluster, Topic::Probe]);
-    let wanted = Wanted { topics, marked: HashSet::new(), change: 0, failed: false };
+    let wanted = Wanted { topics, marked: HashSet::new(), linked: false, change: 0, failed: None };
     let desk = Arc::new(Desk { wanted: Mutex::new(wanted), changed: Notify::new(), confirmed: watch::Sender::new(0) });
     let timeout = settings.timeout();
     (Subscriber { desk: Arc::clone(&desk), timeout }, Listening { settings, names, ear, outlet, vitals, desk })
@@ -79,7 +83,7 @@ impl Subscriber {
             let mut wanted = self.desk.wanted();
             for channel in channels {
                 wanted.topics.insert(topic(*channel));
-                wanted.marked.insert(topic(*channel));
+                wanted.mark(topic(*channel));
             }
             wanted.change += 1;
             wanted.change
@@ -93,7 +97,7 @@ impl Subscriber {
         if *self.desk.confirmed.borrow() >= ticket {
             return Ok(());
         }
-        wanted.failed = true;
+        wanted.failed = wanted.failed.max(Some(ticket));
         Err(BrokerError("subscribing was not confirmed in time".to_owned()))
     }
 
@@ -101,12 +105,20 @@ impl Subscriber {
         let mut wanted = self.desk.wanted();
         for channel in channels.iter().filter(|channel| **channel != Channel::Cluster) {
             if wanted.topics.remove(&topic(*channel)) {
-                wanted.marked.insert(topic(*channel));
+                wanted.mark(topic(*channel));
             }
         }
         wanted.change += 1;
         drop(wanted);
         self.desk.changed.notify_one();
+    }
+}
+
+impl Wanted {
+    fn mark(&mut self, topic: Topic) {
+        if self.linked {
+            self.marked.insert(topic);
+        }
     }
 }
 
@@ -116,11 +128,19 @@ impl Desk {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything wanted, and the change it stands for. Marks stay: what is marked is applied again afterwards,
-    /// which costs little and cannot go wrong when this link comes to nothing.
+    /// Everything wanted, for a new link, and the change it stands for. Marks stay, for the link that may be there
+    /// still: if the new one comes to nothing they are needed, if not they are applied to it once more.
     fn everything(&self) -> (Vec<Topic>, u64) {
-        let wanted = self.wanted();
+        let mut wanted = self.wanted();
+        wanted.linked = true;
         (wanted.topics.iter().copied().collect(), wanted.change)
+    }
+
+    /// There is no link.
+    fn unlink(&self) {
+        let mut wanted = self.wanted();
+        wanted.linked = false;
+        wanted.marked = HashSet::new();
     }
 
     /// What changed since the last call: to add, to remove, and the change it stands for.
@@ -131,11 +151,11 @@ impl Desk {
         (add, remove, wanted.change)
     }
 
-    /// Whether somebody had been told that it failed.
+    /// Whether somebody had been told that one of these changes failed.
     fn confirm(&self, change: u64) -> bool {
         let mut wanted = self.wanted();
         self.confirmed.send_if_modified(|confirmed| std::mem::replace(confirmed, change.max(*confirmed)) < change);
-        std::mem::take(&mut wanted.failed)
+        wanted.failed.take_if(|failed| *failed <= change).is_some()
     }
 }
 
@@ -187,6 +207,7 @@ impl Listening {
     async fn rebuild(&self, backoff: &mut Backoff) -> Link {
         let mut warned = false;
         loop {
+            self.desk.unlink();
             match self.build().await {
                 Ok((link, change)) => {
                     self.switch_to(&link, change);
