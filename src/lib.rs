@@ -6,6 +6,7 @@ pub mod broker;
 pub mod config;
 pub mod error;
 pub mod model;
+pub mod node;
 pub mod presence;
 pub mod protocol;
 pub mod store;

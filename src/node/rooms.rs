@@ -1,0 +1,1 @@
+//! Rooms and members: who may do what with a room as such.
