@@ -1,17 +1,61 @@
 //! The use cases: what a user can do, over the three seams (store, broker, presence). Knows neither HTTP nor
 //! WebSocket nor any driver.
 
+mod access;
+mod appender;
+mod beacon;
+mod enters;
+mod events;
+mod gate;
+mod health;
+mod hub;
+mod join;
+mod messages;
+mod metrics;
+mod online;
+mod queue;
+mod revoked;
+mod room;
 pub mod rooms;
+mod session;
+mod view;
+
+pub mod accounts;
+pub mod limits;
+mod recent;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::broker::Broker;
+use tokio::sync::{Notify, mpsc};
+
+pub use health::Readiness;
+pub use hub::Hub;
+pub use messages::{Draft, Told};
+pub use session::{Close, Proof, Session, Work};
+
+use accounts::Accounts;
+use appender::Appender;
+use enters::Enters;
+use health::Health;
+use limits::Buckets;
+use messages::Delivering;
+use metrics::Metrics;
+use online::Comings;
+use revoked::Revocations;
+
+use crate::broker::{Broker, Event};
 use crate::config::Config;
-use crate::error::Result;
-use crate::model::{Message, MessageId, RoomId, RoomRef, Slug, User, UserId, Username};
+use crate::model::UserId;
 use crate::presence::{Incarnation, Presence};
-use crate::protocol::frames::Removal;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// Users whose send rate is remembered at once.
+const RATED_USERS_MAX: usize = 100_000;
+/// Between two tries to bring a database up to date that cannot be reached.
+const MIGRATE_RETRY: Duration = Duration::from_secs(1);
+/// A draining node's clients come back within this time, each after a wait of its own.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
 
 /// One gateway.
 pub struct Node {
@@ -19,81 +63,130 @@ pub struct Node {
     pub name: String,
     pub incarnation: Incarnation,
     pub store: Arc<dyn Store>,
-    pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) presence: Arc<dyn Presence>,
+    pub accounts: Accounts,
+    pub hub: Hub,
+    broker: Arc<dyn Broker>,
+    presence: Arc<dyn Presence>,
+    appender: Arc<Appender>,
+    enters: Arc<Enters>,
+    comings: Comings,
+    revocations: Revocations,
+    health: Health,
+    message_rate: Buckets<UserId>,
+    metrics: Arc<Metrics>,
+    beacon_now: Notify,
 }
 
-/// A message that is stored, with the slug its frame says.
-#[derive(Debug, Clone)]
-pub struct Told {
-    pub slug: Slug,
-    pub message: Message,
-    /// For a send: the nonce was seen before. For an edit or deletion: it was already so.
-    pub unchanged: bool,
-}
-
-/// Whether a load balancer should send people here (contract §5).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readiness {
-    pub ready: bool,
-    pub degraded: Vec<&'static str>,
-    pub failing: Vec<&'static str>,
+/// What a node stands on.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub name: String,
+    pub store: Arc<dyn Store>,
+    pub broker: Arc<dyn Broker>,
+    pub events: mpsc::Receiver<Event>,
+    pub presence: Arc<dyn Presence>,
+    pub accounts: Accounts,
 }
 
 impl Node {
-    /// Stores a message and has it delivered; returns when it is durable.
-    pub async fn send(
-        &self,
-        who: &User,
-        room: &RoomRef,
-        content: &str,
-        nonce: Option<&str>,
-        reply_to: Option<MessageId>,
-    ) -> Result<Told> {
-        todo!()
-    }
-
-    pub async fn edit(&self, who: &User, room: &RoomRef, id: MessageId, content: &str) -> Result<Told> {
-        todo!()
-    }
-
-    pub async fn delete(&self, who: &User, room: &RoomRef, id: MessageId) -> Result<Told> {
-        todo!()
-    }
-
-    /// Who is online in a room: the first `limit` names and how many there are.
-    pub async fn online(&self, room: RoomId, limit: usize) -> Result<(Vec<Username>, usize)> {
-        todo!()
-    }
-
-    /// How many are online, room by room.
-    pub async fn online_counts(&self, rooms: &[RoomId]) -> Result<Vec<u32>> {
-        todo!()
-    }
-
-    /// To be called after anything that raised a room's access version: every node with the room looks again who
-    /// may stay; `removed` says whom it threw out and why, so that they are told.
-    pub fn announce_access(&self, room: RoomId, removed: Option<(UserId, Removal)>) {
-        todo!()
-    }
-
-    /// To be called after name or topic changed.
-    pub fn announce_updated(&self, room: RoomId) {
-        todo!()
-    }
-
-    /// Ends a login session everywhere: in the store, then on every node's sockets and tokens.
-    pub async fn logout(&self, user: UserId, session: &str) -> Result<()> {
-        todo!()
-    }
-
-    /// Whether this proof of identity was withdrawn: its login session ended, or its user disabled after `issued_at`
-    /// (seconds since 1970).
-    pub fn is_revoked(&self, user: UserId, session: Option<&str>, issued_at: Option<i64>) -> bool {
-        todo!()
+    /// Builds the node and starts what runs beside the sockets. It is `starting` until the database was reached.
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let Parts { config, name, store, broker, events, presence, accounts } = parts;
+        let metrics = Arc::new(Metrics::new());
+        let limits = &config.limits;
+        let node = Arc::new(Self {
+            name,
+            incarnation: presence.incarnation().clone(),
+            accounts,
+            hub: Hub::new(&config),
+            appender: Arc::new(Appender::new(store.clone(), &config.node, metrics.clone())),
+            enters: Arc::default(),
+            comings: Comings::default(),
+            revocations: Revocations::default(),
+            health: Health::default(),
+            message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
+            metrics,
+            beacon_now: Notify::new(),
+            store,
+            broker,
+            presence,
+            config,
+        });
+        node.appender.start(node.config.node.append_workers, &Arc::new(Delivering(node.clone())));
+        tokio::spawn(node.clone().dispatch(events));
+        tokio::spawn(node.clone().begin());
+        node
     }
 
     pub fn readiness(&self) -> Readiness {
-        todo!()
+        self.health.readiness(&self.incarnation.0)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.health.is_draining()
+    }
+
+    /// From now on `/readyz` says that this node is going.
+    pub fn begin_drain(&self) {
+        self.health.drain();
+    }
+
+    /// Asks every socket to move, waits for those that do and for appends under way, then closes what is left.
+    pub async fn drain(&self, within: Duration) {
+        let spread = RECONNECT_WITHIN.min(within / 2);
+        let frame = crate::protocol::frames::ServerFrame::Reconnect {
+            within_ms: u64::try_from(spread.as_millis()).unwrap_or(u64::MAX),
+            reason: "draining",
+        }
+        .encode();
+        for session in self.hub.sessions() {
+            session.control(frame.clone());
+        }
+        let until = tokio::time::Instant::now() + spread + Duration::from_millis(500);
+        while self.hub.session_count() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::timeout(within / 4, self.appender.drained()).await.ok();
+        self.hub.close_where(Close::Restarting, |_| true);
+    }
+
+    /// Leaves the cluster: presence, its row, the broker.
+    pub async fn leave_cluster(&self) {
+        self.resign().await;
+        self.store.forget_node(&self.incarnation.0).await.ok();
+        self.broker.close(Duration::from_secs(1)).await;
+    }
+
+    /// Brings the database up to date, however long it takes to be reached, and starts serving.
+    async fn begin(self: Arc<Self>) {
+        loop {
+            let ready = async {
+                if self.config.database.migrate {
+                    self.store.migrate().await?;
+                }
+                self.store.ping().await
+            };
+            match ready.await {
+                Ok(()) => break,
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(why, "the database cannot be reached; trying again");
+                }
+                Err(error) => tracing::error!(%error, "the database could not be brought up to date; trying again"),
+            }
+            tokio::time::sleep(MIGRATE_RETRY).await;
+        }
+        self.warn_of_risks().await;
+        self.start_presence();
+        tokio::spawn(self.clone().beacon());
+        self.health.started();
+        tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");
+    }
+
+    async fn warn_of_risks(&self) {
+        let risks = self.store.durability_risks().await.unwrap_or_default();
+        ::metrics::gauge!(crate::telemetry::metric::DATABASE_NOT_DURABLE).set(risks.len() as f64);
+        for risk in risks {
+            tracing::warn!(%risk, "ACKNOWLEDGED MESSAGES CAN BE LOST: the database does not make commits durable");
+        }
     }
 }

@@ -122,7 +122,7 @@ mod tests {
         for envelope in [
             Envelope::Change { seq: 9, id: 7, text: Bytes::from_static(b"{\"a\":1}") },
             Notice::Entered { incarnation: "i".into(), user: "alice".into() }.into(),
-            Notice::Access { version: 3, removed: Some((UserId(7), Removal::Kicked)) }.into(),
+            Notice::Access { removed: Some((UserId(7), Removal::Kicked)) }.into(),
             Notice::Updated.into(),
         ] {
             assert_eq!(Envelope::decode(envelope.encode()), Some(envelope));

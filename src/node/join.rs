@@ -1,0 +1,279 @@
+//! Entering a room, coming back to it, falling behind in it: one way, from a cursor to live.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::gate::Frame;
+use super::hub::{CHANGES_PAGE, frames};
+use super::room::{Inner, Room};
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::model::{RoomId, RoomInfo, RoomRef, Seq, Slug};
+use crate::protocol::frames::{Joined, ServerFrame};
+use crate::protocol::incoming::{Echo, JoinWish};
+use crate::store::Around;
+
+/// A resume that would take more changes than this starts anew from the latest page instead.
+const RESUME_MAX: u32 = 500;
+/// A room that closes under a joiner is opened again; more than once in a row is a defect.
+const REOPENS_MAX: u32 = 5;
+
+/// What `joined` tells of a room's past, and the seq up to which it tells it.
+struct Start {
+    seq: Seq,
+    frames: Vec<Frame>,
+    more: bool,
+    reset: bool,
+}
+
+impl Node {
+    /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
+    pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
+        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        self.hub.note_address(info.id, &info.slug);
+        for _ in 0..REOPENS_MAX {
+            let room = self.open_room(info.id, &info.slug).await?;
+            let start = self.start(&room, wish).await?;
+            if self.enter(session, &room, start, &mut info, echo.reference.as_ref())? {
+                return Ok(());
+            }
+        }
+        Err(Error::unavailable("the room is being closed; try again"))
+    }
+
+    /// The socket leaves the room; membership stays.
+    pub async fn leave(&self, session: &Arc<Session>, room: &RoomRef, echo: &Echo) -> Result<()> {
+        let (id, slug) = self.locate(&session.user, room).await?;
+        let left = ServerFrame::Left { reference: echo.reference.as_ref(), room: &slug };
+        if !self.take_out(session, id, left.encode()) {
+            return Err(Error::NotFound("this socket has not joined this room".into()));
+        }
+        Ok(())
+    }
+
+    /// The socket is gone.
+    pub fn disconnect(&self, session: &Arc<Session>) {
+        if !session.mark_gone() {
+            return;
+        }
+        for room in session.rooms() {
+            self.forget_session(session, room);
+        }
+        self.hub.dismiss(session);
+    }
+
+    /// Gives a room that is catching up its next page, or makes it live when it has met the gate.
+    pub async fn catch_up(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) -> Result<()> {
+        metrics::counter!(crate::telemetry::metric::CATCH_UPS).increment(1);
+        let Some(room) = self.hub.room(id).filter(|room| room.opened.initialized()) else {
+            // The room is kept as long as somebody is in it: it can only have been deleted.
+            self.take_out(session, id, String::new());
+            return Ok(());
+        };
+        if meet(&room.lock(), session) {
+            return Ok(());
+        }
+        let after = session.standing(id).map_or(after, |(seq, _)| seq);
+        let page = self.store.changes_after(id, after, CHANGES_PAGE).await?.ok_or_else(Error::room_not_found)?;
+        let (head, more) = (page.head.seq, page.more);
+        if session.page(id, frames(page.changes, &room.slug).iter()) && !more {
+            session.skip_to(id, head);
+            meet(&room.lock(), session);
+        }
+        Ok(())
+    }
+
+    /// Throws a session out of a room; `last` (if not empty) is the last thing it hears of it.
+    pub(super) fn take_out(&self, session: &Arc<Session>, room: RoomId, last: String) -> bool {
+        let was_in = session.leave(room, Some(last).filter(|last| !last.is_empty()));
+        self.forget_session(session, room);
+        was_in
+    }
+
+    /// Every socket in the room starts anew, told so by a `joined` nobody asked for.
+    pub(super) async fn reset_sessions(self: &Arc<Self>, room: &Arc<Room>) -> Result<()> {
+        let sessions: Vec<Arc<Session>> = room.lock().sessions().to_vec();
+        for session in sessions {
+            let wish = JoinWish {
+                room: RoomRef::Id(room.id),
+                after: None,
+                epoch: None,
+                limit: crate::protocol::incoming::JOIN_LIMIT_DEFAULT,
+            };
+            let mut start = self.start(room, &wish).await?;
+            start.reset = true;
+            let asked = self.enters.ask(&self.store, (session.user.id, wish.room)).await;
+            if let Ok(Ok(mut info)) = asked {
+                self.enter(&session, room, start, &mut info, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_session(&self, session: &Session, room: RoomId) {
+        if let Some(room) = self.hub.room(room)
+            && room.lock().remove(session)
+        {
+            self.comings.leaving(room.id, session.username());
+        }
+    }
+
+    /// What to tell a joiner, from memory where it reaches back far enough.
+    async fn start(self: &Arc<Self>, room: &Arc<Room>, wish: &JoinWish) -> Result<Start> {
+        let (position, epoch) = {
+            let inner = room.lock();
+            (inner.gate.position(), inner.epoch.clone())
+        };
+        let after = match wish.after {
+            None => return self.latest(room, wish.limit, false).await,
+            Some(_) if wish.epoch.as_ref().is_some_and(|known| *known != epoch) => {
+                return self.latest(room, wish.limit, true).await;
+            }
+            Some(after) => after,
+        };
+        if after > position {
+            // Another node may have told it what our hints have not yet: the store knows.
+            self.repair(room, "resume").await?;
+            if after > room.lock().gate.position() {
+                return self.latest(room, wish.limit, true).await;
+            }
+        }
+        let remembered = {
+            let inner = room.lock();
+            let frames: Option<Vec<Frame>> =
+                inner.gate.memory().after(after).map(|frames| frames.take(RESUME_MAX as usize + 1).cloned().collect());
+            frames.map(|frames| (inner.gate.position(), frames))
+        };
+        let (seq, frames) = match remembered {
+            Some(remembered) => remembered,
+            None => {
+                let page = self.store.changes_after(room.id, after, RESUME_MAX + 1).await?;
+                let page = page.ok_or_else(Error::room_not_found)?;
+                (page.head.seq, frames(page.changes, &room.slug))
+            }
+        };
+        if frames.len() > RESUME_MAX as usize {
+            return self.latest(room, wish.limit, true).await;
+        }
+        Ok(Start { seq, frames, more: after > 0, reset: false }.bounded_from_start(self.config.limits.queue_bytes))
+    }
+
+    async fn latest(&self, room: &Room, limit: u32, reset: bool) -> Result<Start> {
+        let remembered = {
+            let inner = room.lock();
+            inner.gate.memory().latest(limit as usize).map(|(frames, more)| (inner.gate.position(), frames, more))
+        };
+        let (seq, frames, more) = match remembered {
+            Some(remembered) => remembered,
+            None => {
+                let found = self.store.history(room.id, Around::Latest, limit).await?;
+                let (head, page) = found.ok_or_else(Error::room_not_found)?;
+                (head.seq, frames(page.messages, &room.slug), page.older)
+            }
+        };
+        Ok(Start { seq, frames, more, reset }.bounded_from_end(self.config.limits.queue_bytes))
+    }
+
+    /// Puts the session into the room: its `joined`, then what came meanwhile, then live, under one lock. `false`:
+    /// the room was closed meanwhile.
+    fn enter(
+        &self,
+        session: &Arc<Session>,
+        room: &Room,
+        start: Start,
+        info: &mut RoomInfo,
+        reference: Option<&serde_json::Value>,
+    ) -> Result<bool> {
+        let mut inner = room.lock();
+        if inner.closed {
+            return Ok(false);
+        }
+        if session.is_gone() {
+            return Ok(true);
+        }
+        let rooms_max = self.config.limits.rooms_per_socket;
+        if session.standing(room.id).is_none() && session.room_count() >= rooms_max {
+            return Err(Error::TooLarge(format!("at most {rooms_max} rooms on one socket")));
+        }
+        if inner.add(session, &self.incarnation) {
+            self.comings.entered(room.id, session.username());
+        }
+        let (users, user_count) = inner.listed();
+        info.seq = start.seq;
+        info.epoch = inner.epoch.clone();
+        info.online = u32::try_from(user_count).unwrap_or(u32::MAX);
+        let joined = Joined::new(
+            reference,
+            info,
+            &inner.epoch,
+            start.seq,
+            start.more,
+            start.reset,
+            &users,
+            user_count,
+        )
+        .encode(start.frames.iter().map(|frame| std::str::from_utf8(&frame.text).unwrap_or("null")));
+        session.enter(room.id, start.seq, joined);
+        meet(&inner, session);
+        // A socket that went while this ran has been taken out of the rooms it was in then, not of this one.
+        if session.is_gone() && inner.remove(session) {
+            self.comings.leaving(room.id, session.username());
+        }
+        Ok(true)
+    }
+}
+
+/// Gives the session what the gate's memory holds after its cursor and makes it live, if that reaches and fits.
+fn meet(inner: &Inner, session: &Session) -> bool {
+    let room = inner.room_id();
+    let Some((cursor, live)) = session.standing(room) else { return true };
+    if live {
+        return true;
+    }
+    // A cursor beyond the gate's position has read the store ahead of the hints: what it knows is ignored.
+    let Some(frames) = inner.gate.memory().after(cursor) else { return false };
+    if !session.page(room, frames) {
+        return false;
+    }
+    session.skip_to(room, inner.gate.position());
+    if session.go_live(room) {
+        inner.tell_list_to(session);
+    }
+    true
+}
+
+impl Start {
+    /// The newest that fit; the older ones are a history page away.
+    fn bounded_from_end(mut self, bytes_max: usize) -> Self {
+        let mut bytes = 0;
+        let fit = self.frames.iter().rev().take_while(|frame| {
+            bytes += frame.text.len();
+            bytes <= bytes_max
+        });
+        let fit = fit.count().max(1).min(self.frames.len());
+        let cut = self.frames.len() - fit;
+        self.frames.drain(..cut);
+        self.more |= cut > 0;
+        self
+    }
+
+    /// The first that fit; the rest follows as frames of a room that is catching up.
+    fn bounded_from_start(mut self, bytes_max: usize) -> Self {
+        let mut bytes = 0;
+        let fit = self.frames.iter().take_while(|frame| {
+            bytes += frame.text.len();
+            bytes <= bytes_max
+        });
+        let fit = fit.count().max(1).min(self.frames.len());
+        if fit < self.frames.len() {
+            self.frames.truncate(fit);
+            self.seq = self.frames.last().map_or(self.seq, |frame| frame.seq);
+        }
+        self
+    }
+}
+
+/// The slug, for the rooms a session is told of by id.
+pub(super) fn removed(slug: &Slug, reason: crate::protocol::frames::Removal) -> String {
+    ServerFrame::Removed { room: slug, reason }.encode()
+}
