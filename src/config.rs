@@ -61,6 +61,10 @@ pub struct Database {
     pub statement_timeout_ms: u64,
     /// How long an append waits for a room's clock held by another node.
     pub lock_timeout_ms: u64,
+    /// SQLite: threads that read, beside the one that writes.
+    pub readers: usize,
+    /// SQLite: calls waiting for the writing thread, and for the reading ones.
+    pub queue: usize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -232,6 +236,8 @@ impl Default for Database {
             connect_timeout_ms: 2_000,
             statement_timeout_ms: 4_000,
             lock_timeout_ms: 1_000,
+            readers: 2,
+            queue: 4_096,
         }
     }
 }

@@ -180,6 +180,12 @@ pub struct RoomInfo {
     pub online: u32,
 }
 
+impl Epoch {
+    pub fn random() -> Self {
+        Self(format!("{:016x}", rand::random::<u64>()))
+    }
+}
+
 impl Timestamp {
     pub fn now() -> Self {
         SystemTime::now().into()

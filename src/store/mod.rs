@@ -3,16 +3,34 @@
 //! The trait is what both backends promise; `tests/` holds one conformance suite that both pass. Nothing here
 //! caches: who calls decides what may be remembered, by [`Head::access`].
 
+mod page;
+pub mod postgres;
+pub mod sqlite;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::config;
 use crate::error::Error;
 use crate::model::{
     Content, Epoch, Message, MessageId, Nonce, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Seq, SiteRole,
     Slug, Timestamp, Topic, User, UserId, Username,
 };
+
+use page::RoomsCursor;
+
+/// The store that `database.url` names. Of Postgres nothing is asked yet; SQLite's file is opened, and made when
+/// absent, and refused ([`Error::Conflict`]) while another process has it.
+pub fn open(config: &config::Database) -> crate::error::Result<Arc<dyn Store>> {
+    match config.url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(postgres::Postgres::open(config)?),
+        Some("sqlite") => Ok(sqlite::Sqlite::open(config)?),
+        _ => Err(Error::invalid("database.url", "must begin with sqlite: or postgres://")),
+    }
+}
 
 /// Why a store call failed. What a caller can do about it is all that is told.
 #[derive(Debug, Clone, thiserror::Error)]
