@@ -78,6 +78,8 @@ pub struct Redis {
     pub command_timeout_ms: u64,
     /// Hints waiting to be published; further ones are dropped and counted.
     pub publish_queue: usize,
+    /// Payloads read from Redis and not yet looked at; when full, the oldest are dropped and heads are compared.
+    pub receive_queue: usize,
     /// Events waiting for the node; when full, further ones are dropped and heads are compared.
     pub event_queue: usize,
     /// How often the node probes that it hears itself.
@@ -249,6 +251,7 @@ impl Default for Redis {
             prefix: "salon".into(),
             command_timeout_ms: 2_000,
             publish_queue: 65_536,
+            receive_queue: 4_096,
             event_queue: 65_536,
             probe_interval_ms: 1_500,
         }

@@ -9,5 +9,6 @@ pub mod model;
 pub mod node;
 pub mod presence;
 pub mod protocol;
+pub mod redis;
 pub mod store;
 pub mod telemetry;

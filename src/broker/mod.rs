@@ -4,6 +4,10 @@
 //! `open` of a backend gives the broker and the one bounded channel its deliveries leave by, so that a broker never
 //! calls back into the node.
 
+pub mod memory;
+mod outlet;
+pub mod redis;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -1,11 +1,22 @@
 //! Who is online where, per room *and node incarnation*, as the cluster's shared knowledge. A node's sets count only
 //! while its lease lives, so a node that was killed takes its users with it. Views and announcements are the node's.
 
+pub mod memory;
+pub mod redis;
+
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::model::{RoomId, Username};
+
+/// A lease that is not renewed ends after this time.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// A set that nothing is entered into for this long may be forgotten, so that a killed node's sets do not stay for
+/// ever. A node enters everything it holds again well within this time.
+pub const SET_LIFE: Duration = Duration::from_secs(3600);
 
 /// One start of one process; random, so that a node restarted under the same name is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +27,8 @@ pub struct Incarnation(pub String);
 pub struct Lease {
     /// Every incarnation whose lease lives, this one included.
     pub live: Vec<Incarnation>,
-    /// This incarnation's lease was gone (emptied or expired): its sets must be written again.
+    /// This incarnation's lease was gone (emptied or expired), or a failed renewal leaves open whether it was: its
+    /// sets must be written again.
     pub lost: bool,
 }
 

@@ -1,0 +1,137 @@
+//! A private Redis on a free port, without persistence.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::guardian::Guardian;
+
+pub struct Redis {
+    port: u16,
+    options: Vec<String>,
+    guardian: Mutex<Option<Guardian>>,
+}
+
+impl Redis {
+    /// The one that tests share which disturb nobody; each uses a prefix of its own ([`Redis::prefix`]).
+    pub fn shared() -> &'static Redis {
+        static SHARED: OnceLock<Redis> = OnceLock::new();
+        SHARED.get_or_init(Redis::start)
+    }
+
+    /// One for a test alone.
+    pub fn start() -> Redis {
+        Self::start_with(&[])
+    }
+
+    /// A Cluster of one node, that has all slots.
+    pub fn start_cluster() -> Redis {
+        // The bus would else be at the port + 10,000, which there may be none of.
+        let bus = free_port().to_string();
+        let redis = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !redis.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+            assert!(Instant::now() < deadline, "the Cluster did not form");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        redis
+    }
+
+    fn start_with(options: &[&str]) -> Redis {
+        let options = options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
+        // Between finding a free port and using it somebody else may take it: then another.
+        for _ in 0..20 {
+            let port = free_port();
+            let redis = Redis { port, options: options.clone(), guardian: Mutex::new(None) };
+            if redis.launch() {
+                return redis;
+            }
+        }
+        panic!("no Redis could be started");
+    }
+
+    /// A prefix that no other test uses.
+    pub fn prefix() -> String {
+        format!("test-{:016x}", rand::random::<u64>())
+    }
+
+    pub fn url(&self) -> String {
+        let cluster = if self.options.is_empty() { "" } else { "-cluster" };
+        format!("redis{cluster}://127.0.0.1:{}", self.port)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL; everything in it is gone.
+    pub fn stop_hard(&self) {
+        let guardian = self.guardian.lock().unwrap().take().expect("it runs");
+        guardian.signal("KILL");
+    }
+
+    /// On the same port, empty.
+    pub fn start_again(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.launch() {
+            assert!(Instant::now() < deadline, "Redis did not start again");
+        }
+    }
+
+    /// SIGSTOP: its connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.guardian.lock().unwrap().as_ref().expect("it runs").signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.guardian.lock().unwrap().as_ref().expect("it runs").signal("CONT");
+    }
+
+    /// Runs a command by `redis-cli` and gives back what it prints.
+    pub fn command(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        assert!(output.status.success(), "redis-cli {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn cli(&self, args: &[&str]) -> std::process::Output {
+        let port = self.port.to_string();
+        Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port]).args(args).output().expect("redis-cli runs")
+    }
+
+    /// Whether it came up.
+    fn launch(&self) -> bool {
+        let folder = new_folder();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(&folder).args(&self.options);
+        let guardian = Guardian::spawn(&command, &folder, "KILL");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            // Asked for its folder, so that nobody else's server at this port is taken for it.
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                let answer = self.cli(&["CONFIG", "GET", "dir"]);
+                if String::from_utf8_lossy(&answer.stdout).contains(&*folder.to_string_lossy()) {
+                    *self.guardian.lock().unwrap() = Some(guardian);
+                    return true;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn new_folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("salon-redis-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.canonicalize().unwrap()
+}
