@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use check::SECRET_BYTES_MIN;
 pub use load::{ConfigError, Problem};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
