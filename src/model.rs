@@ -191,6 +191,11 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
+    /// Whole seconds since 1970, as tokens say times.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
     }

@@ -38,6 +38,7 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("limits.message_burst", 1, 1_000_000),
     ("limits.sockets_per_user", 1, 1_000_000),
     ("limits.rooms_per_socket", 1, 100_000),
+    ("limits.frames_per_s", 1, 10_000_000),
     ("limits.content_chars", 1, 1_000_000),
     ("limits.frame_bytes", 1_024, 16_777_216),
     ("limits.queue_bytes", 4_096, 1_073_741_824),

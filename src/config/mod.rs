@@ -149,6 +149,8 @@ pub struct Limits {
     pub message_burst: u32,
     pub sockets_per_user: usize,
     pub rooms_per_socket: usize,
+    /// Frames a socket may say in one second, of whatever kind; a socket over it is closed with 4029.
+    pub frames_per_s: u32,
     pub content_chars: usize,
     /// A WebSocket frame and an HTTP body.
     pub frame_bytes: usize,
@@ -311,6 +313,7 @@ impl Default for Limits {
             message_burst: 20,
             sockets_per_user: 20,
             rooms_per_socket: 200,
+            frames_per_s: 500,
             content_chars: 4_000,
             frame_bytes: 65_536,
             queue_bytes: 262_144,

@@ -80,7 +80,8 @@ impl Node {
         let node = self.clone();
         tokio::spawn(async move {
             let sessions = room.lock().sessions().to_vec();
-            let asked = sessions.iter().map(|session| async {
+            let node = &node;
+            let asked = sessions.iter().map(|session| async move {
                 let answer = node.enters.ask(&node.store, (session.user.id, RoomRef::Id(id))).await;
                 (session, answer)
             });

@@ -31,7 +31,7 @@ impl Node {
         let mut window = revoked::KEPT;
         loop {
             let started = Instant::now();
-            let looked = self.look(window).await;
+            let looked = self.look_at_store(window).await;
             let took = started.elapsed();
             self.metrics.beacon_seconds.record(took.as_secs_f64());
             self.health.database(looked.is_ok());
@@ -68,7 +68,7 @@ impl Node {
         Duration::from_millis(if hearing { node.beacon_interval_ms } else { node.beacon_interval_unwell_ms })
     }
 
-    async fn look(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+    async fn look_at_store(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
         let rooms: Vec<Arc<Room>> = self
             .hub
             .rooms()
@@ -97,12 +97,7 @@ impl Node {
         let mut inner = room.lock();
         if head.seq < position || head.epoch != inner.epoch {
             drop(inner);
-            let (node, room) = (self.clone(), room.clone());
-            tokio::spawn(async move {
-                if let Err(error) = node.clock_changed(&room).await {
-                    tracing::error!(room = room.id.0, %error, "a room whose clock went back could not be reset yet");
-                }
-            });
+            self.spawn_clock_change(room);
             return;
         }
         let behind = inner.gate.hole_age(Instant::now()).is_none() && head.seq > inner.gate.position();

@@ -127,6 +127,14 @@ impl Hub {
         }
     }
 
+    /// Returns when no socket is left, or after `within`.
+    pub(super) async fn emptied(&self, within: Duration) {
+        let until = Instant::now() + within;
+        while self.session_count() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends every socket that `which` says.
     pub fn close_where(&self, close: Close, which: impl Fn(&Session) -> bool) {
         for session in &self.sessions {
@@ -232,7 +240,8 @@ impl Node {
                 return Err(Error::room_not_found());
             };
             if changes.head.seq < position || changes.head.epoch != room.lock().epoch {
-                return self.clock_changed(room).await;
+                self.spawn_clock_change(room);
+                return Err(Error::unavailable("the room's clock went back; it starts anew"));
             }
             let frames = frames(changes.changes, &room.slug);
             let mut inner = room.lock();
@@ -247,7 +256,16 @@ impl Node {
 
     /// The room's clock went back (or another node already noticed): a new epoch, a new gate, and every socket is
     /// told to throw away what it holds.
-    pub(super) async fn clock_changed(self: &Arc<Self>, room: &Arc<Room>) -> Result<()> {
+    pub(super) fn spawn_clock_change(self: &Arc<Self>, room: &Arc<Room>) {
+        let (node, room) = (self.clone(), room.clone());
+        tokio::spawn(async move {
+            if let Err(error) = node.clock_changed(&room).await {
+                tracing::error!(room = room.id.0, %error, "a room whose clock went back could not start anew yet");
+            }
+        });
+    }
+
+    async fn clock_changed(self: &Arc<Self>, room: &Arc<Room>) -> Result<()> {
         let (old, position) = {
             let inner = room.lock();
             (inner.epoch.clone(), inner.gate.position())

@@ -33,7 +33,7 @@ impl Node {
         self.hub.note_address(info.id, &info.slug);
         for _ in 0..REOPENS_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
-            let start = self.start(&room, wish).await?;
+            let start = self.past(&room, wish).await?;
             if self.enter(session, &room, start, &mut info, echo.reference.as_ref())? {
                 return Ok(());
             }
@@ -100,7 +100,7 @@ impl Node {
                 epoch: None,
                 limit: crate::protocol::incoming::JOIN_LIMIT_DEFAULT,
             };
-            let mut start = self.start(room, &wish).await?;
+            let mut start = self.past(room, &wish).await?;
             start.reset = true;
             let asked = self.enters.ask(&self.store, (session.user.id, wish.room)).await;
             if let Ok(Ok(mut info)) = asked {
@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// What to tell a joiner, from memory where it reaches back far enough.
-    async fn start(self: &Arc<Self>, room: &Arc<Room>, wish: &JoinWish) -> Result<Start> {
+    async fn past(self: &Arc<Self>, room: &Arc<Room>, wish: &JoinWish) -> Result<Start> {
         let (position, epoch) = {
             let inner = room.lock();
             (inner.gate.position(), inner.epoch.clone())
@@ -225,7 +225,7 @@ impl Node {
 
 /// Gives the session what the gate's memory holds after its cursor and makes it live, if that reaches and fits.
 fn meet(inner: &Inner, session: &Session) -> bool {
-    let room = inner.room_id();
+    let room = inner.id;
     let Some((cursor, live)) = session.standing(room) else { return true };
     if live {
         return true;

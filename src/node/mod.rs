@@ -19,15 +19,17 @@ mod room;
 pub mod rooms;
 mod session;
 mod view;
+mod wished_name;
 
 pub mod accounts;
 pub mod limits;
 mod recent;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use health::Readiness;
 pub use hub::Hub;
@@ -56,6 +58,8 @@ const RATED_USERS_MAX: usize = 100_000;
 const MIGRATE_RETRY: Duration = Duration::from_secs(1);
 /// A draining node's clients come back within this time, each after a wait of its own.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// What sockets are given to say their last frames and the close.
+const LAST_FRAMES: Duration = Duration::from_secs(2);
 
 /// One gateway.
 pub struct Node {
@@ -75,6 +79,8 @@ pub struct Node {
     message_rate: Buckets<UserId>,
     metrics: Arc<Metrics>,
     beacon_now: Notify,
+    begun: watch::Sender<bool>,
+    moving: AtomicBool,
 }
 
 /// What a node stands on.
@@ -107,6 +113,8 @@ impl Node {
             message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
             metrics,
             beacon_now: Notify::new(),
+            begun: watch::Sender::new(false),
+            moving: AtomicBool::new(false),
             store,
             broker,
             presence,
@@ -122,17 +130,24 @@ impl Node {
         self.health.readiness(&self.incarnation.0)
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.health.is_draining()
+    /// Returns once the node serves.
+    pub async fn started(&self) {
+        self.begun.subscribe().wait_for(|begun| *begun).await.ok();
     }
 
-    /// From now on `/readyz` says that this node is going.
+    /// From now on `/readyz` says that this node is going; it still takes whoever comes.
     pub fn begin_drain(&self) {
         self.health.drain();
     }
 
+    /// Whether a new socket would only have to move again at once.
+    pub fn refuses_sockets(&self) -> bool {
+        self.moving.load(Ordering::Relaxed)
+    }
+
     /// Asks every socket to move, waits for those that do and for appends under way, then closes what is left.
     pub async fn drain(&self, within: Duration) {
+        self.moving.store(true, Ordering::Relaxed);
         let spread = RECONNECT_WITHIN.min(within / 2);
         let frame = crate::protocol::frames::ServerFrame::Reconnect {
             within_ms: u64::try_from(spread.as_millis()).unwrap_or(u64::MAX),
@@ -142,12 +157,10 @@ impl Node {
         for session in self.hub.sessions() {
             session.control(frame.clone());
         }
-        let until = tokio::time::Instant::now() + spread + Duration::from_millis(500);
-        while self.hub.session_count() > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.hub.emptied(spread + Duration::from_millis(500)).await;
         tokio::time::timeout(within / 4, self.appender.drained()).await.ok();
         self.hub.close_where(Close::Restarting, |_| true);
+        self.hub.emptied(LAST_FRAMES).await;
     }
 
     /// Leaves the cluster: presence, its row, the broker.
@@ -179,6 +192,7 @@ impl Node {
         self.start_presence();
         tokio::spawn(self.clone().beacon());
         self.health.started();
+        self.begun.send_replace(true);
         tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");
     }
 

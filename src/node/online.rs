@@ -53,6 +53,20 @@ impl Comings {
         lock(&self.leaving).push_back((Instant::now() + LEAVE_GRACE, room, user.clone()));
     }
 
+    fn take(&self) -> Vec<((RoomId, Username), bool)> {
+        let mut pending = lock(&self.pending);
+        let keys: Vec<_> = pending.keys().take(WRITE_CHUNK).cloned().collect();
+        keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
+    }
+
+    /// What could not be written; a later word on the same user and room goes before it.
+    fn put_back(&self, batch: Vec<((RoomId, Username), bool)>) {
+        let mut pending = lock(&self.pending);
+        for (key, enters) in batch {
+            pending.entry(key).or_insert(enters);
+        }
+    }
+
     pub fn mark_stale(&self, rooms: impl IntoIterator<Item = RoomId>) {
         lock(&self.stale).extend(rooms);
     }
@@ -68,11 +82,7 @@ impl Node {
     /// Writes first, tells after: who reads the sets because of a hint must find it there.
     async fn write_presence(self: Arc<Self>) {
         loop {
-            let batch: Vec<((RoomId, Username), bool)> = {
-                let mut pending = lock(&self.comings.pending);
-                let keys: Vec<_> = pending.keys().take(WRITE_CHUNK).cloned().collect();
-                keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
-            };
+            let batch = self.comings.take();
             if batch.is_empty() {
                 self.comings.write.notified().await;
                 continue;
@@ -95,11 +105,7 @@ impl Node {
                 Ok(()) => self.tell_comings(batch),
                 Err(error) => {
                     tracing::debug!(%error, entries = batch.len(), "presence could not be written yet");
-                    let mut pending = lock(&self.comings.pending);
-                    for (key, enters) in batch {
-                        pending.entry(key).or_insert(enters);
-                    }
-                    drop(pending);
+                    self.comings.put_back(batch);
                     tokio::time::sleep(WRITE_RETRY).await;
                 }
             }

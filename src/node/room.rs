@@ -49,7 +49,7 @@ pub(super) struct Inner {
     local: HashMap<Username, u32>,
     typed: HashMap<Username, Instant>,
     slug: Slug,
-    id: RoomId,
+    pub id: RoomId,
     list_max: usize,
     memory_bytes: usize,
     memory_used: Arc<AtomicUsize>,

@@ -41,14 +41,9 @@ pub enum Notice {
         incarnation: String,
         user: String,
     },
-    Typing {
-        user: String,
-    },
-    /// The room's access version rose; whom it threw out and why, when it did.
-    Access {
-        version: u64,
-        removed: Option<(UserId, Removal)>,
-    },
+    Typing { incarnation: String, user: String },
+    /// The room's access version rose: look again who may stay; whom it threw out and why, when it did.
+    Access { removed: Option<(UserId, Removal)> },
     /// Name or topic changed.
     Updated,
     /// A login session ended.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
+use crate::http::auth::{By, identify};
 use crate::model::{Content, RoomId, RoomRef, Timestamp};
 use crate::node::{Close, Draft, Node, Session, Told};
 use crate::protocol::frames::ServerFrame;
@@ -157,15 +158,15 @@ impl Reader<'_> {
     }
 
     async fn extend(&self, token: &str, echo: &Echo) -> Result<()> {
-        let caller = crate::http::auth::authenticate_token(self.node, token).await?;
+        let caller = identify(self.node, token, By::Bearer).await?;
         if caller.user.id != self.session.user.id {
             return Err(Error::Forbidden("this token is somebody else's".into()));
         }
         if self.session.expires_at() != i64::MAX {
-            self.session.extend(caller.issued_at, caller.expires_at);
+            self.session.extend(caller.issued_at.map(Timestamp::seconds), caller.expires_at.seconds());
         }
-        let expires_at = Timestamp(caller.expires_at.saturating_mul(1_000));
-        self.session.answer(&ServerFrame::Authenticated { reference: echo.reference.as_ref(), expires_at });
+        let (reference, expires_at) = (echo.reference.as_ref(), caller.expires_at);
+        self.session.answer(&ServerFrame::Authenticated { reference, expires_at });
         Ok(())
     }
 

@@ -12,23 +12,22 @@ use axum::routing::get;
 
 use super::{reader, writer};
 use crate::error::{Error, Result};
-use crate::http::auth::{Caller, authenticate};
+use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
 use crate::http::fields::Query;
 use crate::http::origin::{self, Peer};
-use crate::model::{Epoch, RoomKind, RoomName, RoomRef, Slug, Topic, User};
+use crate::model::{Epoch, RoomRef, Timestamp, User};
 use crate::node::{Node, Proof, Session};
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::frames::{ServerFrame, WelcomeLimits};
 use crate::protocol::incoming::{JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX, JoinWish};
 
-/// The subprotocol that goes with a `bearer.<JWT>` one.
-const SUBPROTOCOL: &str = "salon.v1";
 /// tungstenite's default of 128 KiB a socket would make idle sockets cost gigabytes.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
-pub fn router(node: Arc<Node>) -> Router {
-    Router::new().route("/ws", get(any_rooms)).route("/ws/chat/{room}", get(one_room)).with_state(node)
+/// The WebSocket's routes; a trailing slash is taken off before they are looked at.
+pub fn router() -> Router<Arc<Node>> {
+    Router::new().route("/ws", get(any_rooms)).route("/ws/chat/{room}", get(one_room))
 }
 
 /// Takes the session out of the node when the socket ends, or never comes to stand.
@@ -79,44 +78,28 @@ async fn admit(
 ) -> Result<(WebSocketUpgrade, Caller)> {
     origin::check(&node.config.server, headers, Peer::of(extensions))?;
     let caller = authenticate(node, headers).await?;
-    if node.is_draining() {
+    if node.refuses_sockets() {
         return Err(Error::unavailable("this node is going; try another"));
     }
     let upgrade = upgrade.map_err(|rejection| Error::Malformed(format!("not a WebSocket request: {rejection}")))?;
     Ok((upgrade, caller))
 }
 
-/// The room of `/ws/chat/{room}/`: digits are an id, else the slug made from what was typed; made when absent and
-/// the configuration allows.
+/// The room of `/ws/chat/{room}/`: digits are an id, all else is what a person typed.
 async fn room_for(node: &Arc<Node>, who: &User, typed: &str) -> Result<RoomRef> {
-    let room = if !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit()) {
-        RoomRef::parse_path(typed)?
+    let info = if !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit()) {
+        node.see_room(who, &RoomRef::parse_path(typed)?).await?
     } else {
-        RoomRef::Slug(Slug::from_text(typed).ok_or_else(Error::room_not_found)?)
+        node.see_or_create_room(who, typed).await?
     };
-    match node.room(who, &room).await {
-        Ok(info) => return Ok(RoomRef::Id(info.id)),
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
-    }
-    let RoomRef::Slug(slug) = &room else { return Err(Error::room_not_found()) };
-    if !node.config.rooms.auto_create {
-        return Err(Error::room_not_found());
-    }
-    let name = RoomName::parse(typed)?;
-    match node.create_room_at(who, slug.clone(), name, Topic::default(), RoomKind::Public).await {
-        Ok(info) => Ok(RoomRef::Id(info.id)),
-        // Somebody else made it in the meantime, or it is there and private: then it is not theirs to see.
-        Err(Error::Conflict(_)) => node.room(who, &room).await.map(|info| RoomRef::Id(info.id)),
-        Err(error) => Err(error),
-    }
+    Ok(RoomRef::Id(info.id))
 }
 
 fn stand(node: Arc<Node>, upgrade: WebSocketUpgrade, caller: Caller, opening: Option<JoinWish>) -> Result<Response> {
     let proof = Proof {
         login_session: caller.login_session,
-        issued_at: caller.issued_at,
-        expires_at: caller.by_token.then_some(caller.expires_at),
+        issued_at: caller.issued_at.map(Timestamp::seconds),
+        expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
     };
     let session = node.hub.admit(caller.user, proof, &node.config)?;
     let held = Held { node, session };
