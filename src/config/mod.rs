@@ -77,6 +77,10 @@ pub struct Database {
     pub statement_timeout_ms: u64,
     /// How long an append waits for a room's clock held by another node.
     pub lock_timeout_ms: u64,
+    /// SQLite: threads that read, beside the one that writes.
+    pub readers: usize,
+    /// SQLite: calls waiting for the writing thread, and for the reading ones.
+    pub queue: usize,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -90,6 +94,8 @@ pub struct Redis {
     pub command_timeout_ms: u64,
     /// Hints waiting to be published; further ones are dropped and counted.
     pub publish_queue: usize,
+    /// Payloads read from Redis and not yet looked at; when full, the oldest are dropped and heads are compared.
+    pub receive_queue: usize,
     /// Events waiting for the node; when full, further ones are dropped and heads are compared.
     pub event_queue: usize,
     /// How often the node probes that it hears itself.
@@ -272,6 +278,8 @@ impl Default for Database {
             connect_timeout_ms: 2_000,
             statement_timeout_ms: 4_000,
             lock_timeout_ms: 1_000,
+            readers: 2,
+            queue: 4_096,
         }
     }
 }
@@ -283,6 +291,7 @@ impl Default for Redis {
             prefix: "salon".into(),
             command_timeout_ms: 2_000,
             publish_queue: 65_536,
+            receive_queue: 4_096,
             event_queue: 65_536,
             probe_interval_ms: 1_500,
         }

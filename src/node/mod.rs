@@ -1,0 +1,6 @@
+//! The use cases.
+
+pub mod accounts;
+pub mod limits;
+pub mod recent;
+mod wished_name;
