@@ -59,7 +59,8 @@ fn wrong_usage_and_configuration_exit_with_2_and_say_what() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "[limits]\nmessage_bursts = 33\n").unwrap();
     let redis = ("SALON_REDIS__URL", "redis://127.0.0.1:6379");
-    let cases: &[(&[&str], &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         (&["swerve"], &[], "swerve"),
         (&["user"], &[], "Usage"),
         (&["user", "add"], &[], "NAME"),
