@@ -28,7 +28,7 @@ pub enum Kind {
 
 /// Starts logging to standard error. Once for a process; the reason when the filter cannot be read.
 pub fn init(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| error.to_string())?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level)).map_err(|error| error.to_string())?;
     let human = match log.format {
         LogFormat::Human => true,
         LogFormat::Json => false,
@@ -71,6 +71,8 @@ pub async fn run_upkeep() {
     }
 }
 
+/// What tells at `info` that it has nothing to tell, unless `log.level` names it.
+const QUIET: &str = "refinery_core=warn";
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 static RECORDED: OnceLock<PrometheusHandle> = OnceLock::new();
 

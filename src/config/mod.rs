@@ -4,6 +4,8 @@
 mod check;
 mod load;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

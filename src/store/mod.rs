@@ -32,6 +32,14 @@ pub fn open(config: &config::Database) -> crate::error::Result<Arc<dyn Store>> {
     }
 }
 
+/// The same beside a node that has it open, for the command line: SQLite's file is not refused.
+pub fn open_shared(config: &config::Database) -> crate::error::Result<Arc<dyn Store>> {
+    match config.url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(sqlite::Sqlite::open_shared(config)?),
+        _ => open(config),
+    }
+}
+
 /// Why a store call failed. What a caller can do about it is all that is told.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {

@@ -2,4 +2,5 @@
 
 mod conformance;
 mod redis_faults;
+mod cli;
 mod support;
