@@ -5,6 +5,7 @@ pub mod auth;
 pub mod broker;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod model;
 pub mod node;
 pub mod presence;
