@@ -23,32 +23,20 @@ use crate::node::accounts::{LoggedIn, Visitor};
 /// Who wants to be let in, as far as the request tells.
 pub struct Asking(Visitor);
 
-pub async fn register(
-    State(node): State<Arc<Node>>,
-    Asking(visitor): Asking,
-    fields: Fields,
-) -> Result<Response> {
+pub async fn register(State(node): State<Arc<Node>>, Asking(visitor): Asking, fields: Fields) -> Result<Response> {
     let (username, password) = (fields.string("username")?, fields.string("password")?);
     let login = node.accounts.register(username, password, &visitor).await?;
     logged_in(&node, StatusCode::CREATED, &login)
 }
 
-pub async fn login(
-    State(node): State<Arc<Node>>,
-    Asking(visitor): Asking,
-    fields: Fields,
-) -> Result<Response> {
+pub async fn login(State(node): State<Arc<Node>>, Asking(visitor): Asking, fields: Fields) -> Result<Response> {
     let (username, password) = (fields.string("username")?, fields.string("password")?);
     let login = node.accounts.login(username, password, &visitor).await?;
     logged_in(&node, StatusCode::OK, &login)
 }
 
 /// For programs: the tokens in the body, and no cookies.
-pub async fn token(
-    State(node): State<Arc<Node>>,
-    Asking(visitor): Asking,
-    fields: Fields,
-) -> Result<Response> {
+pub async fn token(State(node): State<Arc<Node>>, Asking(visitor): Asking, fields: Fields) -> Result<Response> {
     let (username, password) = (fields.string("username")?, fields.string("password")?);
     let login = node.accounts.login(username, password, &visitor).await?;
     let body = json!({

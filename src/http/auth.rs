@@ -58,9 +58,9 @@ pub async fn identify(node: &Node, token: &str, by: By) -> Result<Caller> {
 
 fn find<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<(&'a str, By)> {
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
-        return bearer(authorization.to_str().unwrap_or_default()).map(|token| (token, By::Bearer)).ok_or_else(|| {
-            Error::Unauthenticated("the Authorization header must be `Bearer` and a token".to_owned())
-        });
+        return bearer(authorization.to_str().unwrap_or_default())
+            .map(|token| (token, By::Bearer))
+            .ok_or_else(|| Error::Unauthenticated("the Authorization header must be `Bearer` and a token".to_owned()));
     }
     if let Some(token) = subprotocols(headers).find_map(|protocol| protocol.strip_prefix(BEARER_SUBPROTOCOL)) {
         return Ok((token, By::Bearer));

@@ -196,11 +196,8 @@ mod tests {
             ("chat.lan:80", "http://chat.lan"),
             ("chat.lan", "https://chat.lan"),
             ("chat.lan:443", "https://chat.lan"),
-            ("bücher.example", "http://xn--bcher-kva.example"),
         ] {
-            if HeaderValue::from_str(host).is_ok_and(|host| host.to_str().is_ok()) {
-                assert!(allows(host, origin), "{host} {origin}");
-            }
+            assert!(allows(host, origin), "{host} {origin}");
         }
     }
 
@@ -262,9 +259,8 @@ mod tests {
 
     #[test]
     fn cookies_change_nothing_from_elsewhere() {
-        let try_it = |method, list: &[(&'static str, &str)]| {
-            check_cookies(&server(), &method, &headers(list), STRANGER).is_ok()
-        };
+        let try_it =
+            |method, list: &[(&'static str, &str)]| check_cookies(&server(), &method, &headers(list), STRANGER).is_ok();
         let (cookie, host, evil) = (("cookie", "a=b"), ("host", "a:1"), ("origin", "http://evil.example"));
         assert!(!try_it(Method::POST, &[cookie, host, evil]));
         assert!(!try_it(Method::DELETE, &[cookie, host, ("origin", "null")]));

@@ -97,7 +97,8 @@ impl Node {
         let seen = self.look(who, room).await?;
         seen.refuse_direct()?;
         seen.demand(Role::Moderator)?;
-        let changes = RoomChanges { name: name.map(RoomName::parse).transpose()?, topic: topic.map(Topic::parse).transpose()? };
+        let changes =
+            RoomChanges { name: name.map(RoomName::parse).transpose()?, topic: topic.map(Topic::parse).transpose()? };
         if changes.name.is_some() || changes.topic.is_some() {
             self.store.update_room(seen.info.id, changes).await?.ok_or_else(Error::room_not_found)?;
             self.announce_updated(seen.info.id);
@@ -131,7 +132,13 @@ impl Node {
 
     /// Adds somebody (owners and moderators) or changes a role (owners); for oneself: enters a public room. What
     /// already is stays as it is. Nobody changes their own role, so no room loses its last owner by a slip.
-    pub async fn put_member(self: &Arc<Self>, who: &User, room: &RoomRef, target: &Who, role: Option<Role>) -> Result<()> {
+    pub async fn put_member(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        target: &Who,
+        role: Option<Role>,
+    ) -> Result<()> {
         match target {
             Who::Oneself => self.enter_room(who, room, role).await,
             Who::Other(name) => self.put_other(who, room, name, role).await,
@@ -180,7 +187,13 @@ impl Node {
         }
     }
 
-    async fn put_other(self: &Arc<Self>, who: &User, room: &RoomRef, name: &Username, role: Option<Role>) -> Result<()> {
+    async fn put_other(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        name: &Username,
+        role: Option<Role>,
+    ) -> Result<()> {
         let seen = self.look(who, room).await?;
         seen.refuse_direct()?;
         seen.demand(Role::Moderator)?;

@@ -11,6 +11,7 @@ mod rows;
 mod threads;
 mod users;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,9 +39,20 @@ impl Sqlite {
     /// Opens the file of `sqlite:PATH`, and makes it and its folder when absent. Blocks for as long as that takes.
     /// [`Error::Conflict`]: another process has it. Dropping waits until what was handed to the threads is done.
     pub fn open(config: &config::Database) -> crate::error::Result<Arc<Self>> {
+        let guard = threads::guard(&path(&config.url)?)?;
+        Self::start(config, Some(guard))
+    }
+
+    /// The same beside a process that has the file, for the command line: SQLite itself keeps their writes apart.
+    pub fn open_shared(config: &config::Database) -> crate::error::Result<Arc<Self>> {
+        threads::make_folder(&path(&config.url)?)?;
+        Self::start(config, None)
+    }
+
+    fn start(config: &config::Database, guard: Option<File>) -> crate::error::Result<Arc<Self>> {
         let path = path(&config.url)?;
         let busy_timeout = Duration::from_millis(config.wait_timeout_ms);
-        let threads = Threads::start(&path, config)?;
+        let threads = Threads::start(&path, config, guard)?;
         Ok(Arc::new(Self { threads, path, busy_timeout, migrating: Arc::default() }))
     }
 }

@@ -48,8 +48,8 @@ struct Call<T, F> {
 }
 
 impl Threads {
-    pub fn start(path: &Path, config: &config::Database) -> crate::error::Result<Self> {
-        let guard = Arc::new(guard(path)?);
+    pub fn start(path: &Path, config: &config::Database, guard: Option<File>) -> crate::error::Result<Self> {
+        let guard = Arc::new(guard);
         let busy_timeout = Duration::from_millis(config.wait_timeout_ms);
         let open = || connect(path, busy_timeout).map_err(|error| cannot_open(path, error));
         let (writes, write_queue) = mpsc::channel(config.queue.max(1));
@@ -150,7 +150,11 @@ pub fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     Ok(db)
 }
 
-fn spawn(name: &str, guard: Arc<File>, work: impl FnOnce() + Send + 'static) -> crate::error::Result<JoinHandle<()>> {
+fn spawn(
+    name: &str,
+    guard: Arc<Option<File>>,
+    work: impl FnOnce() + Send + 'static,
+) -> crate::error::Result<JoinHandle<()>> {
     let body = move || {
         work();
         // The file stays ours until the last thread is done with it.
@@ -164,11 +168,9 @@ fn spawn(name: &str, guard: Arc<File>, work: impl FnOnce() + Send + 'static) -> 
 
 /// Two processes on one file would each keep their own idea of who is online and hear nothing of each other. The lock
 /// is on a file beside it, since SQLite's own locks come and go with transactions; it ends with the process.
-fn guard(path: &Path) -> crate::error::Result<File> {
+pub fn guard(path: &Path) -> crate::error::Result<File> {
     let failed = |error: io::Error| cannot_open(path, error);
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
+    make_folder(path)?;
     // Through a link it is the same file.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = real.into_os_string();
@@ -180,6 +182,13 @@ fn guard(path: &Path) -> crate::error::Result<File> {
             Err(Error::Conflict(format!("another process is using {} (database.url)", path.display())))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+pub fn make_folder(path: &Path) -> crate::error::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => fs::create_dir_all(folder).map_err(|error| cannot_open(path, error)),
+        None => Ok(()),
     }
 }
 
