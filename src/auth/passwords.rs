@@ -198,7 +198,11 @@ mod tests {
         let mut busy = Box::pin(busy);
         assert!(futures_util::poll!(&mut busy).is_pending());
         running.await.unwrap();
-        let mut abandoned = Box::pin(passwords.on_thread(|| -> Result<()> { panic!("nobody wants this") }));
+        let (unrun, passed_over) = oneshot::channel::<()>();
+        let mut abandoned = Box::pin(passwords.on_thread(move || -> Result<()> {
+            let _ = unrun.send(());
+            Ok(())
+        }));
         assert!(futures_util::poll!(&mut abandoned).is_pending());
         let full = passwords.verify("x".into(), None).await.unwrap_err();
         assert_eq!(
@@ -211,6 +215,7 @@ mod tests {
         drop(abandoned);
         release.send(()).unwrap();
         busy.await.unwrap();
+        passed_over.await.expect_err("nobody waits for it, so it must not be run");
         passwords.hash("correct horse".into()).await.unwrap();
     }
 
