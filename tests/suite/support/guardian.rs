@@ -1,0 +1,128 @@
+//! A server that never outlives the test process, however that ends: a small shell starts it, waits at a pipe whose
+//! other end only this process has, and stops the server and removes its folder when the pipe breaks.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Arguments: the folder, the signal that ends the server, the command. Answers `start` with the process id and
+/// `reap` once that process has ended. What the server says goes to `log` in the folder.
+const SCRIPT: &str = r#"
+folder=$1 signal=$2 pid=
+shift 2
+while read -r order; do
+    case $order in
+        start) "$@" </dev/null >>"$folder/log" 2>&1 & pid=$!; echo "$pid" ;;
+        reap) wait "$pid" 2>/dev/null; pid=; echo gone ;;
+    esac
+done
+if [ -n "$pid" ]; then
+    kill -s "$signal" "$pid"; kill -s CONT "$pid"
+    tries=0
+    while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    kill -s KILL "$pid" 2>/dev/null
+    wait "$pid"
+fi
+rm -rf "$folder"
+"#;
+
+pub struct Guardian {
+    shell: Child,
+    /// Closing it is the order to clean up; the kernel closes it when this process dies. It is close-on-exec, so no
+    /// other child holds it open.
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: PathBuf,
+    pid: Option<u32>,
+}
+
+impl Guardian {
+    /// Takes over `folder`, and starts `command` (with its output in `folder/log`). `stop_signal` is a name without
+    /// `SIG`, sent when this value is dropped or this process ends.
+    pub fn spawn<S: AsRef<OsStr>>(command: &[S], folder: &Path, stop_signal: &str) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "guardian"])
+            .arg(folder)
+            .arg(stop_signal)
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // A Ctrl-C is for the tests; the guardian has to outlive it.
+            .process_group(0)
+            .spawn()
+            .expect("sh starts");
+        let orders = shell.stdin.take();
+        let answers = BufReader::new(shell.stdout.take().expect("its output is piped"));
+        let mut guardian = Self { shell, orders, answers, folder: folder.to_owned(), pid: None };
+        guardian.start();
+        guardian
+    }
+
+    /// Starts the command (again, after [`Guardian::reap`]).
+    pub fn start(&mut self) {
+        assert!(self.pid.is_none(), "one server at a time");
+        self.pid = Some(self.order("start").parse().expect("a process id"));
+    }
+
+    /// Waits until the server's process has ended.
+    pub fn reap(&mut self) {
+        if self.pid.take().is_some() {
+            self.order("reap");
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.expect("the server was started")
+    }
+
+    /// Sends a signal (`KILL`, `STOP`, …) to the server's process.
+    pub fn signal(&self, signal: &str) {
+        kill(signal, &[self.pid()]);
+    }
+
+    /// Sends a signal to the server's process and its children.
+    pub fn signal_family(&self, signal: &str) {
+        let mut family = children(self.pid());
+        // The parent first: it could start further children.
+        family.insert(0, self.pid());
+        kill(signal, &family);
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the server has said, for a failing test.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    fn order(&mut self, order: &str) -> String {
+        let orders = self.orders.as_mut().expect("open until dropped");
+        writeln!(orders, "{order}").expect("the guardian listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("the guardian answers");
+        answer.trim().to_owned()
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.shell.wait();
+    }
+}
+
+fn kill(signal: &str, pids: &[u32]) {
+    // One that has just ended is no failure.
+    let _ =
+        Command::new("kill").args(["-s", signal]).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status();
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
