@@ -192,7 +192,7 @@ CREATE FUNCTION salon_change(p_room bigint, p_actor bigint, p_id bigint, p_conte
 RETURNS TABLE (outcome integer, message messages) LANGUAGE plpgsql VOLATILE ROWS 1 AS $$
 BEGIN
     outcome := salon_change_quietly(p_room, p_actor, p_id, p_content);
-    SELECT m INTO message FROM messages m WHERE outcome < 2 AND m.room_id = p_room AND m.id = p_id;
+    SELECT m.* INTO message FROM messages m WHERE outcome < 2 AND m.room_id = p_room AND m.id = p_id;
     RETURN NEXT;
 END
 $$;

@@ -86,6 +86,7 @@ impl Node {
                     // A token carries whole seconds: one issued within the second of the disabling counts as before.
                     let until = revocation.at.0.div_euclid(1_000);
                     self.revocations.lock().users.insert(user, (until, Instant::now()));
+                    self.accounts.forget(user);
                     self.hub.close_where(Close::AccountDisabled, |held| {
                         held.user.id == user && held.issued_at() <= until
                     });

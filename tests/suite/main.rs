@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
+mod accounts;
+mod cli;
 mod conformance;
 mod redis_faults;
-mod cli;
 mod support;

@@ -4,4 +4,5 @@
 pub mod broker;
 pub mod freezer;
 pub mod guardian;
+pub mod postgres;
 pub mod redis;
