@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::ClientLike;
-use fred::types::RespVersion;
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, UnresponsiveConfig};
+use fred::types::{ClusterStateChange, RespVersion};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use crate::config;
@@ -148,6 +149,11 @@ impl Connection {
             let _ = (&mut self.task).await;
         }
     }
+
+    /// Hears of slots that went to another node of the Cluster, as far as a command came upon them.
+    pub fn moves(&self) -> broadcast::Receiver<Vec<ClusterStateChange>> {
+        self.client.cluster_change_rx()
+    }
 }
 
 impl Drop for Connection {
@@ -244,6 +250,12 @@ mod tests {
             let settings = Settings::new(&redis(url)).unwrap();
             assert_eq!(settings.is_cluster(), url.starts_with("redis-cluster"), "{url}");
         }
+    }
+
+    #[test]
+    fn tls_is_never_left_out_silently() {
+        assert!(Settings::new(&redis("rediss://redis.example")).unwrap().config.uses_tls());
+        assert!(!Settings::new(&redis("redis://redis.example")).unwrap().config.uses_tls());
     }
 
     #[test]

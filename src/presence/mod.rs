@@ -46,7 +46,7 @@ pub type Result<T> = std::result::Result<T, PresenceError>;
 pub trait Presence: Send + Sync + 'static {
     /// The incarnation this handle writes for.
     fn incarnation(&self) -> &Incarnation;
-    /// Adds to this incarnation's sets; adding twice is adding once.
+    /// Adds to this incarnation's sets; adding twice is adding once, and keeps the sets for another [`SET_LIFE`].
     async fn enter(&self, entries: &[(RoomId, Username)]) -> Result<()>;
     /// Takes out of this incarnation's sets.
     async fn leave(&self, entries: &[(RoomId, Username)]) -> Result<()>;

@@ -37,6 +37,19 @@ async fn hears_in(peer: &mut Peer, rooms: impl IntoIterator<Item = i64>) {
 }
 
 #[tokio::test]
+async fn subscribing_ends_when_redis_has_done_it() {
+    let freezer = Freezer::start_slow(Redis::shared().address(), Duration::from_millis(20)).await;
+    let config = redis_config(Redis::shared());
+    let slow = config::Redis { url: Some(format!("redis://{}", freezer.address())), ..config.clone() };
+    let (mut hearer, speaker) = (hearing(&slow).await, hearing(&config).await);
+    for id in 1..=20 {
+        hearer.broker.subscribe(&[room(id)]).await.unwrap();
+        assert!(speaker.broker.publish(room(id), Bytes::new()));
+        assert_eq!(hearer.hears().await.0, room(id));
+    }
+}
+
+#[tokio::test]
 async fn a_killed_subscriber_comes_back_and_tells() {
     let redis = Redis::start();
     let mut peer = hearing(&redis_config(&redis)).await;

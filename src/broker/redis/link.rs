@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::{Message, Value};
+use fred::types::{ClusterStateChange, Message, Value};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -31,13 +31,21 @@ pub(super) struct Ear {
     heard: AtomicU64,
     /// Zero of the times in probes.
     origin: Instant,
-    /// How long the latest probe heard was under way.
-    echo: watch::Sender<Duration>,
+    echo: watch::Sender<Echo>,
+}
+
+/// The latest probe heard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Echo {
+    pub sent: Instant,
+    /// How long it was under way.
+    pub lag: Duration,
 }
 
 /// A connection that may be subscribed. Silent until [`Link::activate`], closed when dropped.
 pub(super) struct Link {
     connection: Connection,
+    moves: Receiver<Vec<ClusterStateChange>>,
     sharded: bool,
     timeout: Duration,
     names: Arc<Names>,
@@ -47,8 +55,9 @@ pub(super) struct Link {
 
 impl Ear {
     pub fn new(names: Arc<Names>, outlet: Arc<Outlet>) -> Self {
-        let echo = watch::Sender::new(Duration::ZERO);
-        Self { names, outlet, heard: AtomicU64::new(0), origin: Instant::now(), echo }
+        let origin = Instant::now();
+        let echo = watch::Sender::new(Echo { sent: origin, lag: Duration::ZERO });
+        Self { names, outlet, heard: AtomicU64::new(0), origin, echo }
     }
 
     pub fn heard(&self) -> u64 {
@@ -56,13 +65,14 @@ impl Ear {
     }
 
     /// Changes with every probe heard.
-    pub fn echoes(&self) -> watch::Receiver<Duration> {
+    pub fn echoes(&self) -> watch::Receiver<Echo> {
         self.echo.subscribe()
     }
 
-    /// The payload of a probe sent now.
-    pub fn probe(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.now_us().to_be_bytes())
+    /// The payload of a probe sent at that time.
+    pub fn probe(&self, sent: Instant) -> Bytes {
+        let nanos = sent.saturating_duration_since(self.origin).as_nanos();
+        Bytes::copy_from_slice(&u64::try_from(nanos).unwrap_or(u64::MAX).to_be_bytes())
     }
 
     fn hear(&self, message: Message) {
@@ -87,12 +97,9 @@ impl Ear {
 
     fn hear_probe(&self, payload: &[u8]) {
         if let Ok(sent) = payload.try_into().map(u64::from_be_bytes) {
-            self.echo.send_replace(Duration::from_micros(self.now_us().saturating_sub(sent)));
+            let sent = self.origin + Duration::from_nanos(sent);
+            self.echo.send_replace(Echo { sent, lag: sent.elapsed() });
         }
-    }
-
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -104,6 +111,7 @@ impl Link {
         let messages = connection.client().message_rx();
         let reader = tokio::spawn(read(messages, Arc::clone(ear), Arc::clone(&active)));
         Ok(Self {
+            moves: connection.moves(),
             connection,
             sharded: settings.is_cluster(),
             timeout: settings.timeout(),
@@ -118,8 +126,13 @@ impl Link {
         self.active.store(true, Ordering::Release);
     }
 
+    /// Returns once nothing more, or in a changed Cluster not everything, will be heard by this link.
     pub async fn closed(&mut self) {
-        self.connection.closed().await;
+        tokio::select! {
+            () = self.connection.closed() => {}
+            // Too many to be counted is a change as well.
+            _ = self.moves.recv() => {}
+        }
     }
 
     /// Subscribes and unsubscribes; `Ok` means that Redis has done it. After an error the link is of no more use.

@@ -10,7 +10,7 @@ use metrics::{gauge, histogram};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::link::Ear;
+use super::link::{Ear, Echo};
 use super::publisher::Publisher;
 use crate::broker::outlet::Outlet;
 use crate::broker::{Disturbance, Health};
@@ -30,6 +30,8 @@ pub(super) struct Vitals {
     wake: Notify,
     /// Probes go unheard though the link looks alive.
     suspect: watch::Sender<bool>,
+    /// Slots of the Cluster went to other nodes.
+    moved: Notify,
     /// Links that took over so far; the node was told of each.
     switches: AtomicU64,
 }
@@ -72,6 +74,7 @@ impl Vitals {
             health: watch::Sender::new(Health { hearing: false, lag: Duration::ZERO }),
             wake: Notify::new(),
             suspect: watch::Sender::new(false),
+            moved: Notify::new(),
             switches: AtomicU64::new(0),
         }
     }
@@ -102,6 +105,16 @@ impl Vitals {
         // An error would mean that the sender, which is ours, is gone.
         let _ = self.suspect.subscribe().wait_for(|suspect| *suspect).await;
         self.suspect.send_replace(false);
+    }
+
+    /// The publisher was sent elsewhere, so the link's channels may have gone there, too.
+    pub fn slots_moved(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Returns when the publisher was sent elsewhere.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
     }
 
     /// Returns when probes are heard.
@@ -158,10 +171,14 @@ impl Prober {
 
     async fn probe(&self) -> Outcome {
         let mut echoes = self.ear.echoes();
+        let now = Instant::now();
+        // An earlier one that comes late is good enough to go on. To begin again it must be this one: the late ones
+        // that a Redis pours out when it comes back were sent by a publisher that is gone.
+        let earliest = if self.vitals.health.borrow().hearing { None } else { Some(now) };
         // One that could not be queued is waited for like any other: it sets the pace, and is a miss.
-        let sent = self.publisher.publish(Topic::Probe, self.ear.probe());
+        let sent = self.publisher.publish(Topic::Probe, self.ear.probe(now));
         tokio::select! {
-            _ = echoes.changed() => Outcome::Heard(*echoes.borrow()),
+            lag = heard_since(&mut echoes, earliest) => Outcome::Heard(lag),
             () = self.vitals.wake.notified() => Outcome::Void,
             () = tokio::time::sleep(self.patience) => Outcome::Missed { sent },
         }
@@ -210,6 +227,20 @@ impl Prober {
                 warn!("not hearing hints through Redis");
             }
             self.vitals.deaf();
+        }
+    }
+}
+
+/// How long it was under way: the next probe heard that was sent then or later.
+async fn heard_since(echoes: &mut watch::Receiver<Echo>, earliest: Option<Instant>) -> Duration {
+    loop {
+        if echoes.changed().await.is_err() {
+            // The ear is gone, nothing will be heard.
+            return std::future::pending().await;
+        }
+        let echo = *echoes.borrow_and_update();
+        if earliest.is_none_or(|earliest| echo.sent >= earliest) {
+            return echo.lag;
         }
     }
 }

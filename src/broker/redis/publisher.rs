@@ -116,6 +116,7 @@ impl Sending {
     /// Sends until the connection ends or fails; `worked` tells whether anything was sent by it.
     async fn pump(&mut self, mut connection: Connection, worked: &mut bool) -> Result<(), Error> {
         let mut items = Vec::with_capacity(PIPELINE);
+        let mut moves = connection.moves();
         loop {
             tokio::select! {
                 biased;
@@ -124,6 +125,12 @@ impl Sending {
             }
             self.send(&connection, &mut items, self.settings.timeout()).await?;
             *worked = true;
+            // Redis tells a listener of a lost slot by a message that the driver keeps to itself; a publisher is
+            // refused and told where to go.
+            if !moves.is_empty() {
+                moves = connection.moves();
+                self.vitals.slots_moved();
+            }
         }
     }
 

@@ -148,6 +148,7 @@ impl Listening {
         loop {
             let lost = tokio::select! {
                 () = link.closed() => true,
+                () = self.vitals.moved() => true,
                 () = self.desk.changed.notified() => self.catch_up(&link).await.is_err(),
                 () = self.vitals.suspected() => {
                     if replaced.is_none_or(|at| at.elapsed() >= REPLACEMENTS_APART)

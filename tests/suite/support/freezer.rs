@@ -2,6 +2,7 @@
 //! firewall or a half-broken network looks like. Nothing is closed, nothing is refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,11 @@ pub struct Freezer {
 
 impl Freezer {
     pub async fn start(server: String) -> Self {
+        Self::start_slow(server, Duration::ZERO).await
+    }
+
+    /// What goes to the server takes this much longer.
+    pub async fn start_slow(server: String, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let frozen = Arc::new([watch::Sender::new(0), watch::Sender::new(0)]);
@@ -34,8 +40,20 @@ impl Freezer {
                 let Ok(server) = TcpStream::connect(&server).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(pass(from_client, to_server, frozen[Direction::ToServer as usize].subscribe(), number));
-                tokio::spawn(pass(from_server, to_client, frozen[Direction::ToClient as usize].subscribe(), number));
+                tokio::spawn(pass(
+                    from_client,
+                    to_server,
+                    frozen[Direction::ToServer as usize].subscribe(),
+                    number,
+                    delay,
+                ));
+                tokio::spawn(pass(
+                    from_server,
+                    to_client,
+                    frozen[Direction::ToClient as usize].subscribe(),
+                    number,
+                    Duration::ZERO,
+                ));
             }
         });
         freezer
@@ -56,6 +74,7 @@ async fn pass(
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut frozen: watch::Receiver<u64>,
     number: u64,
+    delay: Duration,
 ) {
     let mut buffer = vec![0; 65_536];
     loop {
@@ -63,7 +82,10 @@ async fn pass(
             biased;
             () = async { drop(frozen.wait_for(|first_alive| number < *first_alive).await) } => break,
             read = from.read(&mut buffer) => match read {
-                Ok(length @ 1..) => if to.write_all(&buffer[..length]).await.is_err() { return },
+                Ok(length @ 1..) => {
+                    tokio::time::sleep(delay).await;
+                    if to.write_all(&buffer[..length]).await.is_err() { return }
+                }
                 _ => return,
             },
         }

@@ -30,7 +30,9 @@ impl Redis {
     pub fn start_cluster() -> Redis {
         // The bus would else be at the port + 10,000, which there may be none of.
         let bus = free_port().to_string();
-        let redis = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        // A node that has met no other does not know its own address.
+        let address = ["--cluster-announce-ip", "127.0.0.1"];
+        let redis = Self::start_with(&[&["--cluster-enabled", "yes", "--cluster-port", &bus], &address[..]].concat());
         redis.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         let deadline = Instant::now() + Duration::from_secs(10);
         while !redis.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
