@@ -19,6 +19,7 @@ export class Actions {
   #opened = [];
   #wasOnline = false;
   #leaving = false;
+  #reads = new Map();
   #readTimer = null;
   #listTimer = null;
   #typingTimer = null;
@@ -218,9 +219,12 @@ export class Actions {
   read() {
     const seq = this.#chat.readOpen();
     if (seq === null) return;
-    const { slug } = this.#chat.open;
-    clearTimeout(this.#readTimer);
-    this.#readTimer = setTimeout(() => this.#salon.read(slug, this.#chat.rooms.get(slug)?.lastRead ?? seq), READ_EVERY_MS);
+    this.#reads.set(this.#chat.openSlug, seq);
+    this.#readTimer ??= setTimeout(() => {
+      this.#readTimer = null;
+      for (const [slug, upTo] of this.#reads) this.#salon.read(slug, upTo);
+      this.#reads.clear();
+    }, READ_EVERY_MS);
   }
 
   // ---- what the server tells

@@ -15,7 +15,7 @@ export function showError(form, error) {
     const input = byId(`${form}-${field}`);
     const place = byId(`${form}-${field}-error`);
     if (!input || !place) continue;
-    place.textContent = why;
+    place.textContent = why.charAt(0).toUpperCase() + why.slice(1);
     place.hidden = false;
     input.setAttribute('aria-invalid', 'true');
     first ??= input;

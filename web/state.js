@@ -70,11 +70,14 @@ export class Chat extends EventTarget {
   }
 
   joined(frame) {
+    // To who enters for the first time everything is new, so nothing is marked as such.
+    const known = !this.rooms.has(frame.room) || this.rooms.get(frame.room).info.role !== null;
     const room = this.putRoom(frame.info);
     if (!room.joined || frame.reset) {
-      room.dividerAfter = frame.info.unread > 0 ? frame.info.last_read : null;
-      room.lastRead = frame.info.last_read;
-      room.unread = frame.info.unread;
+      room.lastRead = known ? frame.info.last_read : frame.seq;
+      room.unread = known ? frame.info.unread : 0;
+      room.toldRead = frame.info.last_read;
+      room.dividerAfter = room.unread > 0 ? room.lastRead : null;
     }
     if (frame.reset) {
       room.messages.clear();
@@ -212,11 +215,13 @@ export class Chat extends EventTarget {
     if (!room || !room.joined) return null;
     let newest = 0;
     for (const id of room.messages.keys()) newest = Math.max(newest, id);
-    if (newest <= room.lastRead && room.unread === 0) return null;
+    const told = newest <= room.toldRead;
+    if (told && room.unread === 0) return null;
+    room.toldRead = Math.max(room.toldRead, newest);
     room.lastRead = Math.max(room.lastRead, newest);
     room.unread = 0;
     this.changed();
-    return newest || null;
+    return told ? null : room.lastRead;
   }
 
   /** Another tab or device read the room up to `seq`. */
@@ -224,6 +229,7 @@ export class Chat extends EventTarget {
     const room = this.rooms.get(slug);
     if (!room || seq <= room.lastRead) return;
     room.lastRead = seq;
+    room.toldRead = Math.max(room.toldRead, seq);
     room.unread = 0;
     for (const message of room.messages.values()) {
       if (message.id > seq && !message.deleted && message.author_id !== this.me?.id) room.unread += 1;
@@ -259,6 +265,8 @@ function emptyRoom() {
     typing: new Map(),
     unread: 0,
     lastRead: 0,
+    /** How far the server was told that the room is read. */
+    toldRead: 0,
     /** The id after which the line "New" stands. */
     dividerAfter: null,
     draft: '',

@@ -82,8 +82,8 @@ const TEXTS = {
 
     state: { idle: 'Not connected', connecting: 'Connecting…', online: 'Connected', reconnecting: 'Reconnecting…',
       offline: 'Offline', stopped: 'Disconnected' },
-    lost_reconnecting: 'The connection was lost. Reconnecting…',
-    lost_offline: 'You are offline. What you write is kept and sent later.',
+    lost_reconnecting: 'Connection lost. Reconnecting…',
+    lost_offline: 'You are offline. What you write is sent later.',
     lost_stopped: 'The server ended this connection.',
     retry_now: 'Try now',
 

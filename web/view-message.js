@@ -7,6 +7,8 @@ import { t } from './texts.js';
 const RUN_GAP_MS = 5 * 60_000;
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+/** For the narrow margin: without "am" and "pm". */
+const SHORT_TIME = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 
@@ -15,11 +17,13 @@ export function messageRows(room, { messages, me, online, editing, on }) {
   const rows = [];
   let before = null;
   let divided = room.dividerAfter === null;
+  // Where reading ended long ago, the line stands above what is loaded.
+  const reachesDivider = !room.more || messages[0]?.id <= room.dividerAfter;
   for (const message of [...messages, ...room.pending.map((sent) => asMessage(sent, me))]) {
     const day = new Date(message.created_at).toDateString();
     const newDay = !before || new Date(before.created_at).toDateString() !== day;
     if (newDay) rows.push(dayRow(day, message.created_at));
-    const divide = !divided && message.id > room.dividerAfter && message.author_id !== me?.id;
+    const divide = !divided && reachesDivider && message.id > room.dividerAfter && message.author_id !== me?.id;
     if (divide) {
       divided = true;
       rows.push({ key: 'divider', shape: '', make: () => el('li', { class: 'divider' }, el('span', {}, t('new_divider'))) });
@@ -74,7 +78,7 @@ function messageRow(message, { first, me, online, editing, on }) {
       'data-state': state,
       'data-deleted': message.deleted || null,
     },
-    first ? avatar(message.author) : el('span', { class: 'gutter' }, time(message)),
+    first ? avatar(message.author) : el('span', { class: 'gutter' }, time(message, SHORT_TIME)),
     el('div', { class: 'body' },
       el('div', { class: first ? 'meta' : 'sr' }, el('strong', {}, message.author), ' ', first && time(message)),
       editing ? editor(message, editing, on) : content(message),
@@ -84,9 +88,11 @@ function messageRow(message, { first, me, online, editing, on }) {
   };
 }
 
-function time(message) {
+function time(message, format = TIME) {
   const at = new Date(message.created_at);
-  return el('time', { datetime: message.created_at, title: FULL.format(at) }, TIME.format(at));
+  const text = format.formatToParts(at).filter(({ type }) => format === TIME || type !== 'dayPeriod');
+  return el('time', { datetime: message.created_at, title: FULL.format(at) },
+    text.map(({ value }) => value).join('').trim());
 }
 
 function content(message) {

@@ -19,6 +19,7 @@ export class MessagesView {
   #room = null;
   #wasJoined = false;
   #editing = null;
+  #top = 0;
   #scroll = byId('messages-scroll');
   #list = byId('messages');
 
@@ -90,6 +91,7 @@ export class MessagesView {
     const divider = this.#list.querySelector('.divider');
     if (divider) divider.scrollIntoView({ block: 'center' });
     else this.#toEnd();
+    this.#top = Infinity;
     this.#scrolled();
   }
 
@@ -99,7 +101,10 @@ export class MessagesView {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroll;
-    const atEnd = scrollHeight - scrollTop - clientHeight < END_PX;
+    // Only who scrolls up leaves the end; when the page is reshaped the end moves away by itself, and is followed.
+    const stayed = this.atEnd && scrollTop >= this.#top;
+    const atEnd = stayed || scrollHeight - scrollTop - clientHeight < END_PX;
+    this.#top = scrollTop;
     if (atEnd !== this.atEnd) {
       this.atEnd = atEnd;
       this.#chat.changed();
