@@ -41,20 +41,50 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub enum Event {
     /// `connection` counts the client's sockets from 1; `node` is the place in its list of nodes.
-    Connected { connection: u32, node: usize },
-    Disconnected { connection: u32, why: String },
+    Connected {
+        connection: u32,
+        node: usize,
+    },
+    Disconnected {
+        connection: u32,
+        why: String,
+    },
     /// The first entry after a `join` was answered.
     Joined(Box<Snapshot>),
-    JoinRefused { room: String, code: String },
+    JoinRefused {
+        room: String,
+        code: String,
+    },
     /// A change told live, or as part of a catch-up of a live room.
-    Live { connection: u32, change: Box<Change> },
-    Left { room: String },
-    Removed { room: String, reason: String },
+    Live {
+        connection: u32,
+        change: Box<Change>,
+    },
+    Left {
+        room: String,
+    },
+    Removed {
+        room: String,
+        reason: String,
+    },
+    /// A frame that is not what the contract says.
+    Unreadable {
+        frame: String,
+    },
     /// The operation's frame was handed to the socket.
-    Attempt { op: usize, connection: u32 },
-    Answer { op: usize, connection: u32, answer: Answer },
+    Attempt {
+        op: usize,
+        connection: u32,
+    },
+    Answer {
+        op: usize,
+        connection: u32,
+        answer: Answer,
+    },
     /// No answer within the client's patience: it may have been done or not.
-    GaveUp { op: usize },
+    GaveUp {
+        op: usize,
+    },
 }
 
 /// A `joined` frame, with what had been asked.

@@ -47,7 +47,9 @@ pub(super) fn gather<'a>(logs: &'a [Log], history: &'a History, report: &mut Rep
                     }
                     reached.push((entry.at, snapshot.seq));
                 }
-                Event::Answer { op, answer: Answer::Acked { id, seq, .. }, .. } if log.ops[*op].room == history.room => {
+                Event::Answer { op, answer: Answer::Acked { id, seq, .. }, .. }
+                    if log.ops[*op].room == history.room =>
+                {
                     facts.know(*id, *id);
                     facts.know(*id, *seq);
                     reached.push((entry.at, *seq));

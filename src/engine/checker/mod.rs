@@ -69,6 +69,8 @@ pub enum Rule {
     NotAtHead,
     /// G3: at the end a joined client's messages differ from the history.
     StateDiffers,
+    /// A frame that is not what the contract says.
+    Unreadable,
     /// A frame of a room the socket was not in.
     NotJoined,
     /// G4: one nonce, more than one message.
@@ -116,10 +118,8 @@ pub fn check(logs: &[Log], histories: &[History]) -> Report {
     let mut report = Report::default();
     report.counts.clients = logs.len();
     report.counts.rooms = histories.len();
-    let facts: BTreeMap<&str, Facts> = histories
-        .iter()
-        .map(|history| (history.room.as_str(), facts::gather(logs, history, &mut report)))
-        .collect();
+    let facts: BTreeMap<&str, Facts> =
+        histories.iter().map(|history| (history.room.as_str(), facts::gather(logs, history, &mut report))).collect();
     for log in logs {
         sockets::check(log, &facts, &mut report);
     }

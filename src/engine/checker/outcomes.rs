@@ -126,15 +126,7 @@ fn sent(
     }
 }
 
-fn edited(
-    log: &Log,
-    facts: &Facts,
-    asked: &Asked,
-    id: u64,
-    content: &str,
-    outcome: &Outcome,
-    report: &mut Report,
-) {
+fn edited(log: &Log, facts: &Facts, asked: &Asked, id: u64, content: &str, outcome: &Outcome, report: &mut Report) {
     let Some(message) = facts.by_id.get(&id) else { return };
     match outcome {
         Outcome::Acked { seq, .. } => {
@@ -170,9 +162,7 @@ fn explained(facts: &Facts, asked: &Asked, report: &mut Report) {
         let wanted = match message.kind {
             _ if !asked.sends.contains_key(&(message.author.as_str(), nonce)) => false,
             Kind::Created => asked.sends[&(message.author.as_str(), nonce)] == message.content,
-            Kind::Edited => {
-                asked.edits.get(&message.id).is_some_and(|texts| texts.contains(&message.content.as_str()))
-            }
+            Kind::Edited => asked.edits.get(&message.id).is_some_and(|texts| texts.contains(&message.content.as_str())),
             Kind::Deleted => asked.deletes.contains(&message.id),
             Kind::Reacted => true,
         };

@@ -41,6 +41,7 @@ pub(super) fn check(log: &Log, facts: &BTreeMap<&str, Facts>, report: &mut Repor
                     live(log, facts, *connection, change, &mut holds, report);
                 }
             }
+            Event::Unreadable { frame } => report.add(Rule::Unreadable, "", &log.user, frame),
             Event::Left { room } | Event::Removed { room, .. } => {
                 if let Some(hold) = holds.get_mut(room.as_str()) {
                     hold.connection = None;
@@ -226,7 +227,12 @@ fn at_the_end(log: &Log, facts: &Facts, hold: &Hold, report: &mut Report) {
                 report.add(Rule::StateDiffers, room, &log.user, format!("holds {held:?}, the history {message:?}"));
             }
             None if message.seq > hold.base => {
-                report.add(Rule::StateDiffers, room, &log.user, format!("never got message {id} (seq {})", message.seq));
+                report.add(
+                    Rule::StateDiffers,
+                    room,
+                    &log.user,
+                    format!("never got message {id} (seq {})", message.seq),
+                );
             }
             _ => {}
         }

@@ -351,6 +351,13 @@ fn frames_come_for_joined_rooms_only() {
 }
 
 #[test]
+fn every_frame_can_be_read() {
+    let mut run = run();
+    at(&mut run.alice, 90, Event::Unreadable { frame: "{}".into() });
+    run.must_break(Rule::Unreadable);
+}
+
+#[test]
 fn one_nonce_is_one_message() {
     let mut first = run();
     first.history.messages[3].nonce = Some("n1".into());
