@@ -1,2 +1,9 @@
 //! What tests stand on: private servers, node processes. Everything started here ends with the test process,
 //! however that ends.
+
+pub mod cluster;
+pub mod guardian;
+pub mod node;
+pub mod postgres;
+pub mod proxy;
+pub mod redis;
