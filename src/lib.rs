@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod broker;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod http;
 pub mod model;

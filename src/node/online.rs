@@ -251,6 +251,12 @@ impl Node {
                 (room, version)
             })
             .collect();
+        // Own sets expire when nobody writes them for long, so that what a node leaves behind goes away.
+        let own: Vec<(RoomId, Username)> = rooms
+            .iter()
+            .flat_map(|(room, _)| room.lock().local_users().map(|user| (room.id, user.clone())).collect::<Vec<_>>())
+            .collect();
+        self.presence.enter(&own).await?;
         let ids: Vec<RoomId> = rooms.iter().map(|(room, _)| room.id).collect();
         let read = self.presence.online(&ids).await?;
         for ((room, version), online) in rooms.into_iter().zip(read) {

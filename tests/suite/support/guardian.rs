@@ -1,7 +1,6 @@
 //! A server that never outlives the test process, however that ends: a small shell starts it, waits at a pipe whose
 //! other end only this process has, and stops the server and removes its folder when the pipe breaks.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -39,21 +38,24 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Takes over `folder`, and starts `command` (with its output in `folder/log`). `stop_signal` is a name without
-    /// `SIG`, sent when this value is dropped or this process ends.
-    pub fn spawn<S: AsRef<OsStr>>(command: &[S], folder: &Path, stop_signal: &str) -> Self {
-        let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "guardian"])
-            .arg(folder)
-            .arg(stop_signal)
-            .args(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // A Ctrl-C is for the tests; the guardian has to outlive it.
-            .process_group(0)
-            .spawn()
-            .expect("sh starts");
+    /// Takes over `folder`, and starts `command` (its program, arguments, environment and directory; its output goes to
+    /// `folder/log`). `stop_signal` is a name without `SIG`, sent when this value is dropped or this process ends.
+    pub fn spawn(command: &Command, folder: &Path, stop_signal: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT, "guardian"]).arg(folder).arg(stop_signal);
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        if let Some(directory) = command.get_current_dir() {
+            shell.current_dir(directory);
+        }
+        // A Ctrl-C is for the tests; the guardian has to outlive it.
+        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = shell.spawn().expect("sh starts");
         let orders = shell.stdin.take();
         let answers = BufReader::new(shell.stdout.take().expect("its output is piped"));
         let mut guardian = Self { shell, orders, answers, folder: folder.to_owned(), pid: None };

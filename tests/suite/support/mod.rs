@@ -2,7 +2,10 @@
 //! however that ends.
 
 pub mod broker;
+pub mod cluster;
 pub mod freezer;
 pub mod guardian;
+pub mod node;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;

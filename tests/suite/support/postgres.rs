@@ -59,7 +59,9 @@ impl Postgres {
             command.extend(["-c".into(), (*setting).to_owned()]);
         }
         // SIGQUIT is Postgres's immediate shutdown: nothing of it has to be kept.
-        let guardian = Guardian::spawn(&command, &folder, "QUIT");
+        let mut server = Command::new(&command[0]);
+        server.args(&command[1..]);
+        let guardian = Guardian::spawn(&server, &folder, "QUIT");
         let server = Self { guardian, port };
         server.wait_until_ready();
         server

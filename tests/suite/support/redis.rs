@@ -107,10 +107,9 @@ impl Redis {
     /// Whether it came up.
     fn launch(&self) -> bool {
         let folder = new_folder();
-        let (port, dir) = (self.port.to_string(), folder.to_string_lossy().into_owned());
-        let mut command = vec!["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", ""];
-        command.extend(["--appendonly", "no", "--dir", &dir]);
-        command.extend(self.options.iter().map(String::as_str));
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(&folder).args(&self.options);
         let guardian = Guardian::spawn(&command, &folder, "KILL");
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {
