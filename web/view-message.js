@@ -77,6 +77,8 @@ function messageRow(message, { first, me, online, editing, on }) {
       'data-author': message.author,
       'data-state': state,
       'data-deleted': message.deleted || null,
+      // A tap, where there is no pointer to hover with, brings out the tools.
+      tabindex: own ? '-1' : null,
     },
     first ? avatar(message.author) : el('span', { class: 'gutter' }, time(message, SHORT_TIME)),
     el('div', { class: 'body' },

@@ -64,6 +64,7 @@ export class MessagesView {
   /** From now on the end stays in view. */
   follow() {
     this.atEnd = true;
+    this.#chat.changed();
   }
 
   /** Opens the editor for one's last message, if there is one. */

@@ -39,7 +39,7 @@ export class RoomView {
       byId('composer-input').placeholder = t('write_to', { name: room.info.name });
       byId('composer-input').setAttribute('aria-label', t('write_to', { name: room.info.name }));
       this.#renderPeople(room);
-      byId('typing').textContent = typingText([...room.typing.keys()]);
+      byId('typing').textContent = this.#chat.status.state === 'online' ? typingText([...room.typing.keys()]) : '';
       this.messages.render(room);
     }
     this.renderConnection();

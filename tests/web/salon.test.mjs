@@ -320,6 +320,15 @@ test('the new node may be behind the old one: nothing is told twice, nothing is 
   assert.equal(test.of('violation').length, 0);
 });
 
+test('what the old socket did not acknowledge is sent again on its successor', async () => {
+  const test = inRoom(5);
+  const { nonce } = test.salon.send('general', 'hi');
+  test.socket.say({ type: 'reconnect', within_ms: 100 });
+  await test.clock.pass(100);
+  test.socket.welcome();
+  assert.equal(test.socket.last('send').nonce, nonce);
+});
+
 test('a node that goes before the new socket stands: unsent messages are not forgotten', async () => {
   const test = inRoom(5);
   test.socket.say({ type: 'reconnect', within_ms: 100 });
