@@ -60,6 +60,25 @@ impl Node {
         Err(Error::Conflict("no free address was found for a room of this name".to_owned()))
     }
 
+    /// The room at the address a person typed; made there as public, with the name as typed, when it is absent and
+    /// `rooms.auto_create` allows. A private room of others is as absent as before.
+    pub async fn see_or_create_room(&self, who: &User, typed: &str) -> Result<RoomInfo> {
+        let slug = Slug::from_text(typed).ok_or_else(Error::room_not_found)?;
+        let at = RoomRef::Slug(slug.clone());
+        match self.see_room(who, &at).await {
+            Err(Error::NotFound(_)) if self.config.rooms.auto_create => {}
+            seen => return seen,
+        }
+        let name = RoomName::parse(typed)?;
+        let new = NewRoom { slug, name, topic: Topic::default(), kind: RoomKind::Public, owner: who.id };
+        match self.store.create_room(new).await {
+            Ok(info) => Ok(info),
+            // Made by somebody else in the meantime, or there all along and not theirs to see.
+            Err(StoreError::Taken(_)) => self.see_room(who, &at).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The room as this user sees it; also for who is banned from a public one, and so learns why the rest is closed.
     pub async fn see_room(&self, who: &User, room: &RoomRef) -> Result<RoomInfo> {
         let mut info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
