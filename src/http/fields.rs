@@ -79,14 +79,22 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The size of a page; over `max` it is `max`.
+    /// The size of a page, 1 or more; over `max` it is `max`.
     pub fn limit(&self, default: u32, max: u32) -> Result<u32> {
+        match self.limit_from_zero(default, max)? {
+            0 => Err(Error::invalid("limit", "must be an integer, 1 or more")),
+            limit => Ok(limit),
+        }
+    }
+
+    /// The same where an empty page makes sense, as on joining a room.
+    pub fn limit_from_zero(&self, default: u32, max: u32) -> Result<u32> {
         let Some(text) = self.get("limit") else { return Ok(default) };
         match text.parse::<u64>() {
-            Ok(limit) if limit > 0 => Ok(u32::try_from(limit).unwrap_or(max).min(max)),
+            Ok(limit) => Ok(u32::try_from(limit).unwrap_or(max).min(max)),
             // More digits than a u64 has are more than the maximum all the same.
             Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Ok(max),
-            _ => Err(Error::invalid("limit", "must be an integer, 1 or more")),
+            Err(_) => Err(Error::invalid("limit", "must be an integer, 0 or more")),
         }
     }
 
@@ -230,6 +238,7 @@ mod tests {
         for wrong in ["limit=0", "limit=-1", "limit=x", "limit="] {
             assert!(names(&limit(wrong).unwrap_err(), "limit"), "{wrong}");
         }
+        assert_eq!(Query::parse("limit=0").limit_from_zero(50, 200).unwrap(), 0);
         assert_eq!(Query::parse("before=9").seq("before").unwrap(), Some(9));
         assert!(names(&Query::parse("before=9223372036854775808").seq("before").unwrap_err(), "before"));
         assert_eq!(Query::parse("cursor=a%2Bb").get("cursor"), Some("a+b"));
