@@ -164,7 +164,7 @@ async fn a_server_that_hangs_is_unavailable_in_time() {
 async fn a_caller_that_goes_away_takes_its_connection_along() {
     let server = tokio::task::spawn_blocking(Postgres::shared).await.unwrap();
     let url = server.fresh_database().await;
-    let store = open(&config::Database { pool_size: 1, ..impatient(&url) }).unwrap();
+    let store = open(&config::Database { pool_size: 1, ..config(&url) }).unwrap();
     let (alice, room) = people(&*store).await;
     let other = connect(&url).await;
     let lock = format!("BEGIN; SELECT FROM room_clocks WHERE room_id = {} FOR UPDATE", room.id.0);
@@ -173,16 +173,18 @@ async fn a_caller_that_goes_away_takes_its_connection_along() {
     assert!(tokio::time::timeout(Duration::from_millis(100), store.append(&send, true)).await.is_err());
     let begun = Instant::now();
     store.ping().await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(250), "waited for a stranger's lock");
+    // Far less than `lock_timeout_ms`, after which the statement would have given up by itself.
+    assert!(begun.elapsed() < Duration::from_millis(600), "waited for a stranger's lock");
 }
 
-/// Statistics of an empty table must not make a batch scan a table that has grown since.
+/// Plans made for a table of one row must not make a batch scan the table when it has grown.
 #[tokio::test(flavor = "multi_thread")]
 async fn stale_statistics_do_not_turn_an_append_into_scans() {
     let bed = Bed::postgres().await;
     let (alice, room) = bed.alice_and_room().await;
     let url = bed.postgres_url();
-    execute(url, "ALTER TABLE messages SET (autovacuum_enabled = off)").await;
+    bed.say(&alice, &room, "one").await;
+    execute(url, "ALTER TABLE messages SET (autovacuum_enabled = off); ANALYZE messages").await;
     for batch in 0..100 {
         let items: Vec<_> = (0..200).map(|i| item(&alice, &room, &format!("{batch}.{i}"), "hi")).collect();
         bed.append(&items, true).await.unwrap();
