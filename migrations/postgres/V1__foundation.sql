@@ -54,13 +54,15 @@ CREATE UNIQUE INDEX rooms_slug ON rooms (slug) WHERE deleted_at IS NULL;
 CREATE INDEX rooms_public ON rooms (id) WHERE kind = 'public' AND deleted_at IS NULL;
 CREATE INDEX rooms_to_purge ON rooms (id) WHERE deleted_at IS NOT NULL AND NOT purged;
 
--- The row that everything with an order waits for. Kept narrow and half empty, so that its updates stay on its page;
--- epoch and deletion are here too, so that the heads of thousands of rooms come from this table alone.
+-- The row that everything with an order waits for. Kept narrow and half empty, so that its updates stay on its page.
+-- Epoch and deletion are here too, and what never changes of the kind: appends and the heads of thousands of rooms
+-- need no other table of rooms.
 CREATE TABLE room_clocks (
     room_id    bigint PRIMARY KEY,
     seq        bigint NOT NULL DEFAULT 0,
     access     bigint NOT NULL DEFAULT 1,
     stamped_at timestamptz NOT NULL DEFAULT '-infinity',
+    public     boolean NOT NULL DEFAULT false,
     deleted    boolean NOT NULL DEFAULT false,
     epoch      text COLLATE "C" NOT NULL
 ) WITH (

@@ -3,8 +3,8 @@
 -- A function whose parameters or columns change gets a new name: nodes of two versions share the database for a while.
 
 -- Outcomes of salon_append: 0 stored, 1 duplicate, 2 busy, 3 no room, 4 disabled, 5 banned, 6 muted,
--- 7 nonce reused, 8 no reply target. The columns after created_at are given for duplicates only; without content
--- it is a duplicate of an item of the same batch, and so has that item's content.
+-- 7 nonce reused, 8 no reply target. The columns after created_at are given for duplicates only. Of the items of one
+-- call at most one may be new for its (room, author, nonce): the caller sees to that.
 CREATE FUNCTION salon_append(
     p_rooms bigint[], p_authors bigint[], p_nonces text[], p_contents text[], p_fingerprints bytea[],
     p_replies bigint[], p_wait boolean
@@ -41,9 +41,9 @@ BEGIN
             greatest(v_now, c.stamped_at) AS now,
             CASE
                 WHEN c.deleted IS NOT FALSE THEN 3
-                WHEN NOT p.room = ANY (v_locked) OR v_locked IS NULL THEN 2
+                WHEN v_locked IS NULL OR NOT p.room = ANY (v_locked) THEN 2
                 WHEN u.disabled IS NOT FALSE THEN 4
-                WHEN m.user_id IS NULL AND r.kind <> 'public' THEN 3
+                WHEN m.user_id IS NULL AND NOT c.public THEN 3
                 WHEN b.user_id IS NOT NULL THEN 5
                 WHEN m.muted_until > v_now THEN 6
                 ELSE 0
@@ -51,9 +51,8 @@ BEGIN
             c.deleted IS NOT FALSE AS gone
         FROM (SELECT DISTINCT i.room, i.author FROM item i) p
         LEFT JOIN LATERAL (
-            SELECT c.seq, c.deleted, c.stamped_at FROM room_clocks c WHERE c.room_id = p.room OFFSET 0
+            SELECT c.seq, c.deleted, c.public, c.stamped_at FROM room_clocks c WHERE c.room_id = p.room OFFSET 0
         ) c ON true
-        LEFT JOIN LATERAL (SELECT r.kind FROM rooms r WHERE r.id = p.room OFFSET 0) r ON true
         LEFT JOIN LATERAL (SELECT u.username, u.disabled FROM users u WHERE u.id = p.author OFFSET 0) u ON true
         LEFT JOIN LATERAL (
             SELECT m.user_id, m.muted_until FROM members m
@@ -83,55 +82,33 @@ BEGIN
             SELECT o.id, o.fingerprint FROM messages o
             WHERE o.room_id = i.room AND o.author_id = i.author AND o.nonce = i.nonce OFFSET 0
         ) o ON true
-    ), led AS MATERIALIZED (
-        -- Of several items with one nonce the first that may be stored leads; the others are its duplicates.
-        SELECT j.*,
-            row_number() OVER w AS place,
-            first_value(j.fingerprint) OVER w AS leader_fingerprint,
-            first_value(j.n) OVER w AS leader
-        FROM judged j
-        WINDOW w AS (PARTITION BY j.room, j.author, j.nonce ORDER BY (j.verdict <> 0), j.n)
-    ), numbered AS MATERIALIZED (
-        SELECT l.*,
-            l.seq + count(*) FILTER (WHERE l.verdict = 0 AND l.place = 1) OVER (PARTITION BY l.room ORDER BY l.n) AS new_id
-        FROM led l
+    ), accepted AS MATERIALIZED (
+        SELECT j.room, j.author, j.nonce, j.content, j.fingerprint, j.reply, j.n, j.now, j.seq, j.enters,
+            j.seq + row_number() OVER (PARTITION BY j.room ORDER BY j.n) AS id
+        FROM judged j WHERE j.verdict = 0
     ), inserted AS (
         INSERT INTO messages (room_id, id, seq, author_id, created_at, reply_to, fingerprint, nonce, content)
-        SELECT n.room, n.new_id, n.new_id, n.author, n.now, n.reply, n.fingerprint, n.nonce, n.content
-        FROM numbered n WHERE n.verdict = 0 AND n.place = 1
+        SELECT a.room, a.id, a.id, a.author, a.now, a.reply, a.fingerprint, a.nonce, a.content FROM accepted a
     ), entered AS (
         INSERT INTO members (room_id, user_id, role, last_read)
-        SELECT DISTINCT n.room, n.author, 'member', n.seq
-        FROM numbered n WHERE n.verdict = 0 AND n.place = 1 AND n.enters
-        ORDER BY 1, 2
+        SELECT DISTINCT a.room, a.author, 'member', a.seq FROM accepted a WHERE a.enters ORDER BY 1, 2
         ON CONFLICT DO NOTHING
     ), ticked AS (
-        UPDATE room_clocks c SET seq = n.last, stamped_at = n.now
-        FROM (
-            SELECT n.room, max(n.new_id) AS last, max(n.now) AS now
-            FROM numbered n WHERE n.verdict = 0 AND n.place = 1 GROUP BY n.room
-        ) n
-        WHERE c.room_id = n.room
+        UPDATE room_clocks c SET seq = a.last, stamped_at = a.now
+        FROM (SELECT a.room, max(a.id) AS last, max(a.now) AS now FROM accepted a GROUP BY a.room) a
+        WHERE c.room_id = a.room
     )
-    SELECT n.n,
-        CASE
-            WHEN n.verdict <> 0 OR n.place = 1 THEN n.verdict
-            WHEN n.fingerprint = n.leader_fingerprint THEN 1
-            ELSE 7
-        END,
-        CASE
-            WHEN n.verdict = 1 THEN n.old_id
-            WHEN n.place = 1 THEN n.new_id
-            ELSE (SELECT l.new_id FROM numbered l WHERE l.n = n.leader)
-        END,
-        coalesce(o.created_at, n.now),
-        CASE WHEN n.verdict = 1 OR n.place > 1 THEN n.username END,
-        o.seq, o.kind, o.edited_at, o.deleted, o.content
-    FROM numbered n
+    SELECT a.n, 0, a.id, a.now, NULL::text, NULL::bigint, NULL::smallint, NULL::timestamptz, NULL::boolean, NULL::text
+    FROM accepted a
+    UNION ALL
+    SELECT j.n, j.verdict, o.id, o.created_at,
+        j.username, o.seq, o.kind, o.edited_at, o.deleted, o.content
+    FROM judged j
     LEFT JOIN LATERAL (
-        SELECT o.created_at, o.seq, o.kind, o.edited_at, o.deleted, o.content
-        FROM messages o WHERE n.verdict = 1 AND o.room_id = n.room AND o.id = n.old_id OFFSET 0
-    ) o ON true;
+        SELECT o.id, o.created_at, o.seq, o.kind, o.edited_at, o.deleted, o.content
+        FROM messages o WHERE j.verdict = 1 AND o.room_id = j.room AND o.id = j.old_id OFFSET 0
+    ) o ON true
+    WHERE j.verdict <> 0;
 END
 $$;
 

@@ -1,22 +1,69 @@
 //! The append: one statement for a batch, which is the function `salon_append`.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Row;
 
 use super::super::*;
 use super::pool::Pool;
 use super::rows::{change_kind, get, signed, time, unsigned};
-use crate::model::ChangeKind;
 
+/// One trip, unless a nonce comes twice in the batch: the later items with it are sent when the outcome of the first
+/// is known, so that they meet it as they would in the next batch.
 pub async fn append(pool: &Pool, batch: &[Append], wait: bool) -> Result<Vec<Appended>> {
-    if batch.is_empty() {
+    let mut outcomes: Vec<Option<Appended>> = vec![None; batch.len()];
+    while outcomes.iter().any(Option::is_none) {
+        let round = next_round(batch, &mut outcomes);
+        let items: Vec<&Append> = round.iter().filter_map(|index| batch.get(*index)).collect();
+        for (index, outcome) in round.into_iter().zip(call(pool, &items, wait).await?) {
+            outcomes[index] = Some(outcome);
+        }
+    }
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+/// The undecided items that can go together: all whose nonce is known to be stored, and the first of each other. Those
+/// whose first one was busy are busy too, or they would overtake their neighbours.
+fn next_round(batch: &[Append], outcomes: &mut [Option<Appended>]) -> Vec<usize> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum First {
+        Stored,
+        Busy,
+        InThisRound,
+    }
+    let mut firsts = HashMap::with_capacity(batch.len());
+    let mut round = Vec::with_capacity(batch.len());
+    for (index, item) in batch.iter().enumerate() {
+        let key = (item.room, item.author, item.nonce.as_str());
+        match (&outcomes[index], firsts.get(&key).copied()) {
+            (Some(Appended::Stored { .. } | Appended::Duplicate(_)), _) => {
+                firsts.insert(key, First::Stored);
+            }
+            (Some(Appended::Busy), _) => {
+                firsts.insert(key, First::Busy);
+            }
+            (None, Some(First::Busy)) => outcomes[index] = Some(Appended::Busy),
+            (None, Some(First::Stored)) => round.push(index),
+            (None, None) => {
+                firsts.insert(key, First::InThisRound);
+                round.push(index);
+            }
+            (Some(Appended::Refused(_)), _) | (None, Some(First::InThisRound)) => {}
+        }
+    }
+    round
+}
+
+async fn call(pool: &Pool, items: &[&Append], wait: bool) -> Result<Vec<Appended>> {
+    if items.is_empty() {
         return Ok(Vec::new());
     }
-    let rooms: Vec<i64> = batch.iter().map(|item| item.room.0).collect();
-    let authors: Vec<i64> = batch.iter().map(|item| item.author.0).collect();
-    let nonces: Vec<&str> = batch.iter().map(|item| item.nonce.as_str()).collect();
-    let contents: Vec<&str> = batch.iter().map(|item| item.content.as_str()).collect();
-    let fingerprints: Vec<&[u8]> = batch.iter().map(|item| item.fingerprint.as_slice()).collect();
-    let replies: Vec<Option<i64>> = batch.iter().map(|item| item.reply_to.map(signed)).collect();
+    let rooms: Vec<i64> = items.iter().map(|item| item.room.0).collect();
+    let authors: Vec<i64> = items.iter().map(|item| item.author.0).collect();
+    let nonces: Vec<&str> = items.iter().map(|item| item.nonce.as_str()).collect();
+    let contents: Vec<&str> = items.iter().map(|item| item.content.as_str()).collect();
+    let fingerprints: Vec<&[u8]> = items.iter().map(|item| item.fingerprint.as_slice()).collect();
+    let replies: Vec<Option<i64>> = items.iter().map(|item| item.reply_to.map(signed)).collect();
     let rows = pool
         .query(
             "SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content
@@ -24,11 +71,10 @@ pub async fn append(pool: &Pool, batch: &[Append], wait: bool) -> Result<Vec<App
             &[&rooms, &authors, &nonces, &contents, &fingerprints, &replies, &wait],
         )
         .await?;
-
-    let mut outcomes: Vec<Option<Appended>> = vec![None; batch.len()];
+    let mut outcomes: Vec<Option<Appended>> = vec![None; items.len()];
     for row in &rows {
         let index = usize::try_from(get::<i64>(row, 0)? - 1).unwrap_or(usize::MAX);
-        if let (Some(place), Some(item)) = (outcomes.get_mut(index), batch.get(index)) {
+        if let (Some(place), Some(item)) = (outcomes.get_mut(index), items.get(index)) {
             *place = Some(outcome(row, item)?);
         }
     }
@@ -47,20 +93,19 @@ fn outcome(row: &Row, item: &Append) -> Result<Appended> {
     })
 }
 
-/// Of an item of the same batch nothing was read back: it has this item's content, and was not changed since.
+/// What it shares with the send is not read back: the same fingerprint is the same `reply_to`.
 fn duplicate(row: &Row, item: &Append) -> Result<Message> {
-    let id = unsigned(get(row, 2)?);
     Ok(Message {
         room: item.room,
-        id,
-        seq: get::<Option<i64>>(row, 5)?.map_or(id, unsigned),
-        kind: get::<Option<i16>>(row, 6)?.map_or(Ok(ChangeKind::Created), change_kind)?,
+        id: unsigned(get(row, 2)?),
+        seq: unsigned(get(row, 5)?),
+        kind: change_kind(get(row, 6)?)?,
         author: Username::from_stored(get(row, 4)?),
         author_id: item.author,
-        content: get::<Option<String>>(row, 9)?.unwrap_or_else(|| item.content.as_str().to_owned()),
+        content: get(row, 9)?,
         created_at: time(row, 3)?,
         edited_at: get::<Option<std::time::SystemTime>>(row, 7)?.map(Timestamp::from),
-        deleted: get::<Option<bool>>(row, 8)?.unwrap_or(false),
+        deleted: get(row, 8)?,
         reply_to: item.reply_to,
         nonce: Some(item.nonce.as_str().to_owned()),
     })

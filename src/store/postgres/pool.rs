@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, PoolConfig, RecyclingMethod, Runtime, Timeouts};
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
@@ -142,6 +142,9 @@ pub fn connection(
         .url
         .parse()
         .map_err(|error: tokio_postgres::Error| Error::invalid("database.url", with_sources(&error)))?;
+    if connect.get_ssl_mode() == SslMode::Require {
+        return Err(Error::invalid("database.url", "asks for TLS, which this build has none of for Postgres"));
+    }
     if connect.get_application_name().is_none() {
         connect.application_name("salon");
     }

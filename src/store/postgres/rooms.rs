@@ -13,7 +13,7 @@ pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
             "WITH room AS (
                  INSERT INTO rooms (slug, name, topic, kind) VALUES ($1, $2, $3, $4) RETURNING id
              ), clock AS (
-                 INSERT INTO room_clocks (room_id, epoch) SELECT id, $5 FROM room
+                 INSERT INTO room_clocks (room_id, public, epoch) SELECT id, $4 = 'public', $5 FROM room
              ), owner AS (
                  INSERT INTO members (room_id, user_id, role, last_read) SELECT id, $6, 'owner', 0 FROM room
              )

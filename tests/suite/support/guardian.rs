@@ -93,10 +93,6 @@ impl Guardian {
         kill(signal, &family);
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// What the server has said, for a failing test.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -127,4 +123,47 @@ fn kill(signal: &str, pids: &[u32]) {
 fn children(parent: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Set for the process that [`a_guarded_server_ends_with_its_process`] starts and kills: the folder to work in.
+const VICTIM: &str = "SALON_TEST_GUARDIAN_VICTIM";
+
+#[test]
+fn a_guarded_server_ends_with_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "support::guardian::the_process_that_is_killed"])
+        .env(VICTIM, folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = folder.path().join("pid");
+    wait_until("it started its server", || std::fs::read_to_string(&told).is_ok_and(|pid| pid.ends_with('\n')));
+    let server = std::fs::read_to_string(&told).unwrap();
+    let server = Path::new("/proc").join(server.trim());
+    assert!(server.exists());
+    // SIGKILL: nothing of it can clean up.
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    wait_until("the server is gone", || !server.exists());
+    wait_until("its folder is gone", || !folder.path().join("guarded").exists());
+}
+
+/// Does nothing unless it is started by the test above.
+#[test]
+fn the_process_that_is_killed() {
+    let Some(folder) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
+    let guarded = folder.join("guarded");
+    std::fs::create_dir(&guarded).unwrap();
+    let guardian = Guardian::spawn(&["sleep", "1000"], &guarded, "TERM");
+    std::fs::write(folder.join("pid"), format!("{}\n", guardian.pid())).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(60));
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

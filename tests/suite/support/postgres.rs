@@ -79,10 +79,6 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// All its processes at once, as when the machine fails.
     pub fn kill9(&mut self) {
         self.guardian.signal_family("KILL");
@@ -92,12 +88,6 @@ impl Postgres {
     /// `pg_ctl stop -m immediate`: connections are cut, and the next start recovers from the log.
     pub fn stop_immediate(&mut self) {
         self.guardian.signal("QUIT");
-        self.guardian.reap();
-    }
-
-    /// `pg_ctl stop -m fast`.
-    pub fn stop_fast(&mut self) {
-        self.guardian.signal("INT");
         self.guardian.reap();
     }
 

@@ -39,10 +39,11 @@ impl Bed {
         Self { other: open(&config(&url)).unwrap(), store, raw: Raw::Postgres { url } }
     }
 
-    pub fn postgres_url(&self) -> Option<&str> {
+    /// Of a bed on Postgres only.
+    pub fn postgres_url(&self) -> &str {
         match &self.raw {
-            Raw::Postgres { url } => Some(url),
-            Raw::Sqlite { .. } => None,
+            Raw::Postgres { url } => url,
+            Raw::Sqlite { .. } => panic!("this bed is on SQLite"),
         }
     }
 
@@ -77,7 +78,7 @@ impl Bed {
 
     /// Sends and expects it to be stored.
     pub async fn say(&self, author: &User, room: &RoomInfo, content: &str) -> MessageId {
-        match self.append_one(item(author, room, &Nonce::random().as_str().to_owned(), content)).await {
+        match self.append_one(item(author, room, Nonce::random().as_str(), content)).await {
             Appended::Stored { id, .. } => id,
             other => panic!("{content}: {other:?}"),
         }

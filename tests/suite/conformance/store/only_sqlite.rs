@@ -35,12 +35,21 @@ async fn two_migrations_at_once_are_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&sqlite_config(folder.path())).unwrap();
     let (a, b) = tokio::join!(store.migrate(), store.migrate());
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
 }
 
 #[test]
 fn a_url_of_no_file_or_of_no_store_is_named() {
-    for url in ["mysql://localhost/x", "salon.db", "", "sqlite:", "sqlite::memory:", "postgres://:bad:port/"] {
+    for url in [
+        "mysql://localhost/x",
+        "salon.db",
+        "",
+        "sqlite:",
+        "sqlite::memory:",
+        "postgres://:bad:port/",
+        "postgres://h/d?sslmode=require",
+    ] {
         let Err(Error::Invalid { field, .. }) = open(&config(url)) else { panic!("{url} was taken") };
         assert_eq!(field, "database.url");
     }
