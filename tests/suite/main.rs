@@ -1,7 +1,10 @@
 //! All integration tests, in one binary.
 
+mod browser;
 mod cluster;
+mod golden;
 mod http;
+mod layering;
 mod single;
 mod support;
 mod websocket;

@@ -1,6 +1,7 @@
 //! What tests stand on: private servers, node processes. Everything started here ends with the test process,
 //! however that ends.
 
+pub mod browser;
 pub mod cluster;
 pub mod guardian;
 pub mod node;
