@@ -41,13 +41,11 @@ impl Node {
         Err(Error::unavailable("the room is being closed; try again"))
     }
 
-    /// The socket leaves the room; membership stays.
+    /// The socket leaves the room, also when it was not in; membership stays.
     pub async fn leave(&self, session: &Arc<Session>, room: &RoomRef, echo: &Echo) -> Result<()> {
         let (id, slug) = self.locate(&session.user, room).await?;
-        let left = ServerFrame::Left { reference: echo.reference.as_ref(), room: &slug };
-        if !self.take_out(session, id, left.encode()) {
-            return Err(Error::NotFound("this socket has not joined this room".into()));
-        }
+        self.take_out(session, id, String::new());
+        session.answer(&ServerFrame::Left { reference: echo.reference.as_ref(), room: &slug });
         Ok(())
     }
 

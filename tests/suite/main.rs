@@ -1,10 +1,13 @@
 //! All integration tests, in one binary.
 
 mod accounts;
+mod browser;
 mod cli;
 mod cluster;
 mod conformance;
+mod golden;
 mod http;
+mod layering;
 mod redis_faults;
 mod single;
 mod support;

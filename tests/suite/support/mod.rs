@@ -2,6 +2,7 @@
 //! however that ends.
 
 pub mod broker;
+pub mod browser;
 pub mod cluster;
 pub mod freezer;
 pub mod guardian;

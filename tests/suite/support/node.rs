@@ -191,6 +191,7 @@ impl Node {
             ("SALON_NODE__NAME", self.name.clone()),
             ("SALON_LIMITS__MESSAGES_PER_S", "100000".into()),
             ("SALON_LIMITS__MESSAGE_BURST", "100000".into()),
+            ("SALON_LIMITS__FRAMES_PER_S", "1000000".into()),
             ("SALON_LIMITS__SOCKETS_PER_USER", "1000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ADDRESS", "100000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ACCOUNT", "100000".into()),
