@@ -49,10 +49,8 @@ pub async fn run(config: Config) -> Result<()> {
         let (config, stop) = (config.clone(), stop.clone());
         tokio::spawn(async move { http::server::serve(listener, app, &config.server, stop).await })
     };
-    let servers = [
-        serve(public, http::router(node.clone(), ws::router())),
-        serve(admin, http::admin_router(node.clone())),
-    ];
+    let servers =
+        [serve(public, http::router(node.clone(), ws::router())), serve(admin, http::admin_router(node.clone()))];
     tokio::spawn(telemetry::run_upkeep());
     tokio::select! {
         () = announce(&node, &config) => until_told(&node, &config).await,

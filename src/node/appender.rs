@@ -243,9 +243,9 @@ impl Appender {
                         What::Change(_) => None,
                     })
                     .collect();
-                tokio::spawn(async move {
-                    Ok(store.append(&sends, wait).await?.into_iter().map(Stored::Append).collect())
-                })
+                tokio::spawn(
+                    async move { Ok(store.append(&sends, wait).await?.into_iter().map(Stored::Append).collect()) },
+                )
             }
         };
         let outcome = loop {

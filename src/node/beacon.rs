@@ -69,12 +69,8 @@ impl Node {
     }
 
     async fn look_at_store(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
-        let rooms: Vec<Arc<Room>> = self
-            .hub
-            .rooms()
-            .into_iter()
-            .filter(|room| room.opened.initialized() && !room.lock().is_empty())
-            .collect();
+        let rooms: Vec<Arc<Room>> =
+            self.hub.rooms().into_iter().filter(|room| room.opened.initialized() && !room.lock().is_empty()).collect();
         for chunk in rooms.chunks(self.config.node.beacon_chunk) {
             // Positions first: what is delivered while the query runs must not look like a clock that went back.
             let positions: Vec<Seq> = chunk.iter().map(|room| room.lock().gate.position()).collect();

@@ -108,13 +108,7 @@ mod tests {
     use super::*;
 
     fn peer(name: &str, broker_ok: bool) -> NodeBeat {
-        NodeBeat {
-            incarnation: name.into(),
-            name: name.into(),
-            version: String::new(),
-            broker_ok,
-            draining: false,
-        }
+        NodeBeat { incarnation: name.into(), name: name.into(), version: String::new(), broker_ok, draining: false }
     }
 
     fn down_for_long() -> Option<Instant> {
@@ -140,10 +134,7 @@ mod tests {
         assert_eq!(health.readiness("a").failing, ["starting"]);
         health.started();
         health.lock().database_down = down_for_long();
-        assert_eq!(
-            health.readiness("a"),
-            Readiness { ready: true, degraded: vec!["database"], failing: vec![] }
-        );
+        assert_eq!(health.readiness("a"), Readiness { ready: true, degraded: vec!["database"], failing: vec![] });
         health.heard("b".into(), true);
         assert_eq!(health.readiness("a").failing, ["database"]);
         health.drain();

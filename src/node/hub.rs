@@ -283,8 +283,7 @@ impl Node {
         let changes = self.store.recent_changes(room.id, limit).await?.ok_or_else(Error::room_not_found)?;
         {
             let mut inner = room.lock();
-            inner.gate =
-                Gate::new(self.config.node.held_frames_per_room, self.config.node.memory_frames_per_room);
+            inner.gate = Gate::new(self.config.node.held_frames_per_room, self.config.node.memory_frames_per_room);
             open_gate(&mut inner, &room.slug, changes);
         }
         self.reset_sessions(room).await
@@ -321,11 +320,17 @@ impl Node {
         self.broker.unsubscribe(&[Channel::Room(room.id)]);
     }
 
-    /// Where a room is, for a user who may know of it. Does not say that they may enter.
+    /// Where a room is. What is remembered of it says nothing about this user: only what goes on to ask the store for
+    /// permission may use it.
     pub(super) async fn locate(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug)> {
-        if let Some(address) = self.hub.address(room) {
-            return Ok(address);
+        match self.hub.address(room) {
+            Some(address) => Ok(address),
+            None => self.locate_afresh(who, room).await,
         }
+    }
+
+    /// Where a room is, if it exists for this user.
+    pub(super) async fn locate_afresh(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug)> {
         let info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
         self.hub.note_address(info.id, &info.slug);
         Ok((info.id, info.slug))

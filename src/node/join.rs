@@ -43,7 +43,11 @@ impl Node {
 
     /// The socket leaves the room, also when it was not in; membership stays.
     pub async fn leave(&self, session: &Arc<Session>, room: &RoomRef, echo: &Echo) -> Result<()> {
-        let (id, slug) = self.locate(&session.user, room).await?;
+        let (id, slug) = match self.hub.address(room) {
+            Some(address) if session.standing(address.0).is_some() => address,
+            // Not in it: then only the store may say that there is such a room for them.
+            _ => self.locate_afresh(&session.user, room).await?,
+        };
         self.take_out(session, id, String::new());
         session.answer(&ServerFrame::Left { reference: echo.reference.as_ref(), room: &slug });
         Ok(())
@@ -200,17 +204,8 @@ impl Node {
         info.seq = start.seq;
         info.epoch = inner.epoch.clone();
         info.online = u32::try_from(user_count).unwrap_or(u32::MAX);
-        let joined = Joined::new(
-            reference,
-            info,
-            &inner.epoch,
-            start.seq,
-            start.more,
-            start.reset,
-            &users,
-            user_count,
-        )
-        .encode(start.frames.iter().map(|frame| std::str::from_utf8(&frame.text).unwrap_or("null")));
+        let joined = Joined::new(reference, info, &inner.epoch, start.seq, start.more, start.reset, &users, user_count)
+            .encode(start.frames.iter().map(|frame| std::str::from_utf8(&frame.text).unwrap_or("null")));
         session.enter(room.id, start.seq, joined);
         meet(&inner, session);
         // A socket that went while this ran has been taken out of the rooms it was in then, not of this one.

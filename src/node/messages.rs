@@ -97,20 +97,20 @@ impl Node {
 
     /// Tells the others in the room that somebody types; at most once in 3 s a user, and not in large rooms.
     pub async fn typing(&self, who: &User, room: &RoomRef) -> Result<()> {
-        let (id, _) = self.locate(who, room).await?;
-        let here = self.hub.room(id).filter(|room| {
+        let here = self.hub.address(room).and_then(|(id, _)| self.hub.room(id)).filter(|room| {
             let inner = room.lock();
             inner.sessions().iter().any(|session| session.user.id == who.id)
         });
-        let room = here.ok_or_else(|| Error::NotFound("this socket has not joined this room".into()))?;
+        let Some(room) = here else {
+            self.locate_afresh(who, room).await?;
+            return Err(Error::NotFound("nobody of yours has joined this room".into()));
+        };
         let mut inner = room.lock();
         if inner.may_type(&who.username) {
             inner.tell_typing(&who.username);
-            let notice = Notice::Typing {
-                incarnation: self.incarnation.0.clone(),
-                user: who.username.as_str().to_owned(),
-            };
-            self.broker.publish(Channel::Room(id), Envelope::from(notice).encode());
+            let notice =
+                Notice::Typing { incarnation: self.incarnation.0.clone(), user: who.username.as_str().to_owned() };
+            self.broker.publish(Channel::Room(room.id), Envelope::from(notice).encode());
         }
         Ok(())
     }

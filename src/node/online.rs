@@ -320,8 +320,7 @@ impl Node {
         for room in self.hub.rooms() {
             let users: Vec<Username> = room.lock().local_users().cloned().collect();
             for user in users {
-                let notice =
-                    Notice::Left { incarnation: self.incarnation.0.clone(), user: user.as_str().to_owned() };
+                let notice = Notice::Left { incarnation: self.incarnation.0.clone(), user: user.as_str().to_owned() };
                 self.broker.publish(Channel::Room(room.id), Envelope::from(notice).encode());
             }
         }

@@ -139,8 +139,7 @@ impl Queue {
             return Push::Overflowed;
         }
         let before = slot.told;
-        let text =
-            if delivery.from <= before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
+        let text = if delivery.from <= before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
         (slot.seq, slot.told) = (seq, seq);
         self.push(Item::Room { room, before: Some(before), text });
         Push::Queued

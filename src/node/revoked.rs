@@ -87,9 +87,8 @@ impl Node {
                     let until = revocation.at.0.div_euclid(1_000);
                     self.revocations.lock().users.insert(user, (until, Instant::now()));
                     self.accounts.forget(user);
-                    self.hub.close_where(Close::AccountDisabled, |held| {
-                        held.user.id == user && held.issued_at() <= until
-                    });
+                    self.hub
+                        .close_where(Close::AccountDisabled, |held| held.user.id == user && held.issued_at() <= until);
                 }
             }
         }

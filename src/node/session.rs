@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use super::gate::{Delivery, Frame};
 use super::queue::{Budget, Push, Queue};
+use crate::error::Error;
 use crate::model::{RoomId, Seq, User, Username};
 use crate::protocol::frames::ServerFrame;
 use crate::protocol::incoming::Echo;
-use crate::error::Error;
 
 /// Close codes of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

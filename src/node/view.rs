@@ -73,8 +73,11 @@ impl View {
     pub fn replace(&mut self, read: Online, own: &Incarnation) -> bool {
         let before: Vec<Username> = self.nodes_of.keys().cloned().collect();
         let mine = self.by_node.remove(own);
-        self.by_node =
-            read.into_iter().filter(|(node, _)| node != own).map(|(node, users)| (node, users.into_iter().collect())).collect();
+        self.by_node = read
+            .into_iter()
+            .filter(|(node, _)| node != own)
+            .map(|(node, users)| (node, users.into_iter().collect()))
+            .collect();
         self.by_node.extend(mine.map(|users| (own.clone(), users)));
         self.by_node.retain(|_, users| !users.is_empty());
         self.nodes_of.clear();

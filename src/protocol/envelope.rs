@@ -41,9 +41,14 @@ pub enum Notice {
         incarnation: String,
         user: String,
     },
-    Typing { incarnation: String, user: String },
+    Typing {
+        incarnation: String,
+        user: String,
+    },
     /// The room's access version rose: look again who may stay; whom it threw out and why, when it did.
-    Access { removed: Option<(UserId, Removal)> },
+    Access {
+        removed: Option<(UserId, Removal)>,
+    },
     /// Name or topic changed.
     Updated,
     /// A login session ended.

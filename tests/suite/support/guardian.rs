@@ -155,7 +155,7 @@ fn the_process_that_is_killed() {
     let Some(folder) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
     let guarded = folder.join("guarded");
     std::fs::create_dir(&guarded).unwrap();
-    let guardian = Guardian::spawn(&["sleep", "1000"], &guarded, "TERM");
+    let guardian = Guardian::spawn(Command::new("sleep").arg("1000"), &guarded, "TERM");
     std::fs::write(folder.join("pid"), format!("{}\n", guardian.pid())).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(60));
 }
