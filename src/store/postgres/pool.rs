@@ -3,7 +3,9 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, PoolConfig, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, PoolConfig, RecyclingMethod, Runtime, Timeouts,
+};
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -18,6 +20,10 @@ pub type Param<'a> = &'a (dyn ToSql + Sync);
 /// How much longer than the server's own `statement_timeout` an answer is waited for. A server that hangs (or whose
 /// host does) breaks off nothing, and the kernel keeps acknowledging for it.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
+
+/// A connection older than this is replaced: with it go plans that were made while a table was small, and after a
+/// failover or a change of address the pool finds its way back.
+const AGE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Options of every connection. All our statements look up few rows by index: a plan made once for each statement is
 /// the right one, and statistics that are stale (an empty table that grew) must not turn it into scans.
@@ -55,11 +61,15 @@ impl Pool {
             create: Some(connect_timeout),
             recycle: Some(connect_timeout),
         };
-        let inner = deadpool_postgres::Pool::builder(manager)
-            .config(PoolConfig { timeouts, ..PoolConfig::new(config.pool_size) })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| Error::Internal(format!("the pool of connections: {error}")))?;
+        let inner =
+            deadpool_postgres::Pool::builder(manager)
+                .config(PoolConfig { timeouts, ..PoolConfig::new(config.pool_size) })
+                .pre_recycle(Hook::sync_fn(|_, metrics| {
+                    if metrics.age() < AGE_MAX { Ok(()) } else { Err(HookError::message("old")) }
+                }))
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| Error::Internal(format!("the pool of connections: {error}")))?;
         let answer_timeout = Duration::from_millis(config.statement_timeout_ms) + ANSWER_GRACE;
         Ok(Self { inner, connect, connect_timeout, answer_timeout })
     }
