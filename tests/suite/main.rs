@@ -2,6 +2,7 @@
 
 mod browser;
 mod cluster;
+mod engine;
 mod golden;
 mod http;
 mod layering;

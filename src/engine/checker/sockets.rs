@@ -1,6 +1,7 @@
 //! Walks one client's log and judges every frame by what the client held at that moment.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use super::super::log::{Event, Log, Snapshot};
 use super::super::wire::Change;
@@ -141,7 +142,7 @@ fn resumed(log: &Log, facts: &Facts, snapshot: &Snapshot, after: u64, report: &m
     }
     let told: BTreeSet<u64> = snapshot.changes.iter().map(|change| change.id).collect();
     // Whatever was created in between must be there in some state, whatever got its final state then too.
-    let created = facts.by_id.range(after + 1..=snapshot.seq).map(|(id, _)| *id);
+    let created = facts.by_id.range((Bound::Excluded(after), Bound::Included(snapshot.seq))).map(|(id, _)| *id);
     let changed = facts.by_id.values().filter(|m| m.seq > after && m.seq <= snapshot.seq).map(|m| m.id);
     for id in created.chain(changed).filter(|id| !told.contains(id)).collect::<BTreeSet<_>>() {
         let detail = format!("resumed after {after} to {}, message {id} was not told", snapshot.seq);
