@@ -84,6 +84,20 @@ async fn the_wire_is_as_it_is_written_down() {
     }
 }
 
+#[test]
+fn the_conversations_can_be_read() {
+    for (name, text) in CONVERSATIONS {
+        let conversation: Conversation = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for step in &conversation.steps {
+            let known = match &step.what {
+                What::Send(_) | What::Expect(_) => conversation.sockets.contains_key(&step.who),
+                What::Call(_) => ["ada", "bea"].contains(&step.who.as_str()),
+            };
+            assert!(known, "{name}.json knows no {}", step.who);
+        }
+    }
+}
+
 async fn play(name: &str, conversation: Conversation, single: &Single, users: &HashMap<&str, Account>) {
     for room in &conversation.rooms {
         let made = users["ada"].http.create_room(room, "public").await.expect("a room");

@@ -116,6 +116,8 @@ fn run() -> Run {
     done(&mut bob, 60, 2, Act::Delete { id: 3 }, 3, 6);
     at(&mut alice, 66, live(1, None, deleted()));
     at(&mut bob, 66, live(2, None, deleted()));
+    // Joined once more when nothing had changed.
+    at(&mut bob, 67, joined(2, Some(6), 6, vec![]));
     done(&mut bob, 70, 2, send(7), 7, 7);
     at(&mut alice, 76, live(1, None, created(7)));
     at(&mut bob, 76, live(2, None, created(7)));
@@ -166,7 +168,7 @@ fn a_right_run_is_green_and_counted() {
     assert_eq!(report.counts.sends_acked, 5);
     assert_eq!(report.counts.changes_acked, 2);
     assert_eq!(report.counts.refused, 1);
-    assert_eq!((report.counts.joins, report.counts.resumes), (3, 1));
+    assert_eq!((report.counts.joins, report.counts.resumes), (4, 2));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The client's task: one loop over the socket, the commands and the clock.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Actor {
     wanted: BTreeMap<String, Instant>,
     /// What was asked in the joins that have no answer yet, oldest first.
     asked: HashMap<String, VecDeque<Asked>>,
+    /// Rooms whose place is to be forgotten once they are left.
+    forgetting: BTreeSet<String>,
     finished: bool,
 }
 
@@ -56,6 +58,7 @@ impl Actor {
             pending: Pending::default(),
             wanted: BTreeMap::new(),
             asked: HashMap::new(),
+            forgetting: BTreeSet::new(),
             finished: false,
         }
     }
@@ -107,17 +110,16 @@ impl Actor {
         for rooms in due.chunks(JOIN_BATCH) {
             let mut asks = Vec::new();
             for room in rooms {
-                let (after, epoch) = self.shared.update(|state| {
-                    let view = state.room(room);
-                    (view.seq, view.epoch.clone())
-                });
+                self.forget_if_asked(room);
+                let view = self.shared.lock().room(room).clone();
+                let held = view.seq.zip(view.epoch);
                 let mut ask = json!({"room": room});
-                if let (Some(after), Some(epoch)) = (after, &epoch) {
+                if let Some((after, epoch)) = &held {
                     ask["after"] = json!(after);
                     ask["epoch"] = json!(epoch);
                 }
                 asks.push(ask);
-                self.asked.entry(room.clone()).or_default().push_back((after, epoch));
+                self.asked.entry(room.clone()).or_default().push_back(held.unzip());
                 self.wanted.insert(room.clone(), now + self.options.answer_patience);
             }
             self.put(json!({"type": "join", "ref": "join", "rooms": asks})).await;
@@ -131,12 +133,10 @@ impl Actor {
             }
             Some(Command::Leave { room, forget }) => {
                 self.wanted.remove(&room);
-                self.put(json!({"type": "leave", "ref": "leave", "room": room})).await;
+                self.put(json!({"type": "leave", "ref": "leave", "room": &room})).await;
+                // Live frames may come until it has left.
                 if forget {
-                    self.shared.update(|state| {
-                        let view = state.room(&room);
-                        (view.seq, view.epoch) = (None, None);
-                    });
+                    self.forgetting.insert(room);
                 }
             }
             Some(Command::Act { op, done }) => {
@@ -283,7 +283,17 @@ impl Actor {
 
     fn gone(&mut self, room: &str, event: Event) {
         self.shared.record(event);
+        self.forget_if_asked(room);
         self.shared.update(|state| state.room(room).joined = false);
+    }
+
+    fn forget_if_asked(&mut self, room: &str) {
+        if self.forgetting.remove(room) {
+            self.shared.update(|state| {
+                let view = state.room(room);
+                (view.seq, view.epoch) = (None, None);
+            });
+        }
     }
 
     fn presence(&mut self, frame: &Value) {

@@ -45,8 +45,30 @@ pub struct Settings {
 pub struct Single {
     pub node: Node,
     /// Survives restarts of the process, not the test.
-    pub data: tempfile::TempDir,
+    pub data: Folder,
     _permit: Option<SemaphorePermit<'static>>,
+}
+
+/// A folder that goes with the test process, however that ends; dropped before, it goes at once.
+pub struct Folder {
+    path: PathBuf,
+    _keeper: Guardian,
+}
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("salon-{name}-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        // Watched over like a server's folder, by a server that does nothing.
+        let mut nothing = Command::new("sleep");
+        nothing.arg("infinity");
+        let keeper = Guardian::spawn(&nothing, &path, "KILL");
+        Folder { path, _keeper: keeper }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Node {
@@ -259,7 +281,7 @@ impl Single {
         env: &[(&str, &str)],
         permit: Option<SemaphorePermit<'static>>,
     ) -> Single {
-        let data = tempfile::Builder::new().prefix("salon-data-").tempdir().expect("a folder for data");
+        let data = Folder::new("data");
         let database = format!("sqlite:{}", data.path().join("salon.db").display());
         let mut settings = Settings { file: file.map(str::to_owned), ..Settings::default() };
         settings.env.push(("SALON_DATABASE__URL".to_owned(), database));
