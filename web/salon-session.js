@@ -14,7 +14,8 @@ export async function checkSession({ fetch = globalThis.fetch, base = '' } = {})
     const account = await ask(fetch, `${base}/api/account`, 'GET');
     if (account.status !== 401) return read(account);
     const renewed = await ask(fetch, `${base}/api/account/refresh`, 'POST');
-    if (renewed.status === 401) return { state: 'logged_out' };
+    // Whatever else a refusal may say (an older server knows no renewal), it is no login session.
+    if ([400, 401, 403, 404, 405].includes(renewed.status)) return { state: 'logged_out' };
     if (!renewed.ok) return read(renewed);
     const again = await ask(fetch, `${base}/api/account`, 'GET');
     return again.status === 401 ? { state: 'logged_out' } : await read(again);

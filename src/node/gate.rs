@@ -68,10 +68,6 @@ impl Gate {
         self.next.map_or(0, |next| next - 1)
     }
 
-    pub fn is_open(&self) -> bool {
-        self.next.is_some()
-    }
-
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
@@ -208,10 +204,6 @@ impl Memory {
 
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub fn floor(&self) -> Seq {
-        self.floor
     }
 
     /// The changes after `cursor`, oldest first; `None`: it does not reach back that far.

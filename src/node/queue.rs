@@ -99,10 +99,6 @@ impl Queue {
         self.slots.len()
     }
 
-    pub fn is_in(&self, room: RoomId) -> bool {
-        self.slots.contains_key(&room)
-    }
-
     /// Where the socket stands in a room: its cursor, and whether it is live.
     pub fn standing(&self, room: RoomId) -> Option<(Seq, bool)> {
         self.slots.get(&room).map(|slot| (slot.seq, slot.live))

@@ -47,12 +47,9 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.old.retain(|key, value| keep(key, value));
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -20,6 +20,8 @@ use crate::model::{Epoch, RoomId, Slug, Username};
 use crate::presence::{Incarnation, Online};
 use crate::protocol::frames::ServerFrame;
 
+/// Comings and goings that a fresh read of presence revealed, above which the whole list is told instead.
+const MENDED_ONE_BY_ONE: usize = 10;
 /// One `typing` a user in this time.
 const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -156,10 +158,6 @@ impl Inner {
         &self.sessions.list
     }
 
-    pub fn has(&self, session: &Session) -> bool {
-        self.sessions.places.contains_key(&session.id)
-    }
-
     /// Puts a session in. `true`: its user came online on this node and the cluster must be told.
     pub fn add(&mut self, session: &Arc<Session>, own: &Incarnation) -> bool {
         if !self.sessions.add(session) {
@@ -228,10 +226,22 @@ impl Inner {
         }
     }
 
-    /// Takes presence as it was read; `version` is the view's from before the read.
+    /// Takes presence as it was read; `version` is the view's from before the read. Few comings and goings are told one
+    /// by one, many as a new list.
     pub fn replace_view(&mut self, read: Online, version: u64, own: &Incarnation) {
-        if self.view.version() == version && self.view.replace(read, own) {
+        if self.view.version() != version {
+            return;
+        }
+        let (came, went) = self.view.replace(read, own);
+        if came.len() + went.len() > MENDED_ONE_BY_ONE {
             self.tell_list();
+            return;
+        }
+        for user in &came {
+            self.announce_join(user);
+        }
+        for user in &went {
+            self.announce_leave(user);
         }
     }
 

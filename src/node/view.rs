@@ -69,22 +69,20 @@ impl View {
         gone
     }
 
-    /// Takes what was read, except for `own`, which this node knows better. `true`: who is online has changed.
-    pub fn replace(&mut self, read: Online, own: &Incarnation) -> bool {
-        let before: Vec<Username> = self.nodes_of.keys().cloned().collect();
+    /// Takes what was read, except for `own`, which this node knows better: who came and who went by that.
+    pub fn replace(&mut self, read: Online, own: &Incarnation) -> (Vec<Username>, Vec<Username>) {
+        let before = std::mem::take(&mut self.nodes_of);
         let mine = self.by_node.remove(own);
-        self.by_node = read
-            .into_iter()
-            .filter(|(node, _)| node != own)
-            .map(|(node, users)| (node, users.into_iter().collect()))
-            .collect();
+        let others = read.into_iter().filter(|(node, _)| node != own);
+        self.by_node = others.map(|(node, users)| (node, users.into_iter().collect())).collect();
         self.by_node.extend(mine.map(|users| (own.clone(), users)));
         self.by_node.retain(|_, users| !users.is_empty());
-        self.nodes_of.clear();
         for user in self.by_node.values().flatten() {
             *self.nodes_of.entry(user.clone()).or_default() += 1;
         }
-        !self.nodes_of.keys().eq(before.iter())
+        let came = self.nodes_of.keys().filter(|user| !before.contains_key(*user)).cloned().collect();
+        let went = before.into_keys().filter(|user| !self.nodes_of.contains_key(user)).collect();
+        (came, went)
     }
 
     fn uncount(&mut self, user: &Username) -> bool {
@@ -142,8 +140,8 @@ mod tests {
         view.enter(&node("me"), &user("alice"));
         view.enter(&node("b"), &user("bob"));
         let read: Online = [(node("b"), vec![user("carol")]), (node("me"), vec![user("ghost")])].into();
-        assert!(view.replace(read.clone(), &node("me")));
+        assert_eq!(view.replace(read.clone(), &node("me")), (vec![user("carol")], vec![user("bob")]));
         assert_eq!(view.names(9), [user("alice"), user("carol")]);
-        assert!(!view.replace(read, &node("me")));
+        assert_eq!(view.replace(read, &node("me")), (vec![], vec![]));
     }
 }

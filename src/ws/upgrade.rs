@@ -63,7 +63,7 @@ async fn one_room(
     let (upgrade, caller) = admit(&node, &headers, &extensions, upgrade).await?;
     let query = Query::parse(query.as_deref().unwrap_or_default());
     let after = query.seq("after")?;
-    let limit = query.limit(JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX)?;
+    let limit = query.limit_from_zero(JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX)?;
     let epoch = query.get("epoch").map(|epoch| Epoch(epoch.to_owned()));
     let room = room_for(&node, &caller.user, &room).await?;
     stand(node, upgrade, caller, Some(JoinWish { room, after, epoch, limit }))

@@ -9,7 +9,8 @@ const LAYERS: &[&[&str]] = &[
     &["redis"],
     &["store", "broker", "presence", "auth"],
     &["node"],
-    &["http", "ws"],
+    &["http"],
+    &["ws"],
     &["lib", "main", "bin"],
 ];
 
@@ -25,7 +26,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
     ("refinery", &["store/sqlite", "store/postgres"]),
-    ("tokio_tungstenite", &["engine"]),
+    ("tokio_tungstenite", &["engine", "ws"]),
 ];
 
 #[test]
