@@ -160,8 +160,7 @@ impl Node {
     pub fn is_running(&self) -> bool {
         let running = self.running.lock().unwrap();
         let Some(running) = running.as_ref() else { return false };
-        let Ok(pid) = std::fs::read_to_string(running.folder.join("pid")) else { return true };
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) else { return false };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", running.guardian.pid())) else { return false };
         // "pid (name) state": an ended process stays as a zombie until its guardian takes it.
         stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z'))
     }
@@ -186,15 +185,13 @@ impl Node {
     pub fn log_tail(&self) -> String {
         let running = self.running.lock().unwrap();
         let Some(running) = running.as_ref() else { return "(not running)".to_owned() };
-        tail(&running.folder.join("output"))
+        tail(&running.folder.join("log"))
     }
 
     fn launch(&self) {
         let folder = std::env::temp_dir().join(format!("salon-node-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
-        // The shell tells its id and becomes the node.
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ > \"$0/pid\"; exec \"$@\""]).arg(&folder).arg(env!("CARGO_BIN_EXE_salon"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_salon"));
         if let Some(text) = &self.settings.file {
             let file = folder.join("salon.toml");
             std::fs::write(&file, text).expect("the configuration file");
@@ -216,6 +213,7 @@ impl Node {
             ("SALON_NODE__NAME", self.name.clone()),
             ("SALON_LIMITS__MESSAGES_PER_S", "100000".into()),
             ("SALON_LIMITS__MESSAGE_BURST", "100000".into()),
+            ("SALON_LIMITS__FRAMES_PER_S", "1000000".into()),
             ("SALON_LIMITS__SOCKETS_PER_USER", "1000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ADDRESS", "100000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ACCOUNT", "100000".into()),
