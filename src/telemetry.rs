@@ -71,8 +71,9 @@ pub async fn run_upkeep() {
     }
 }
 
-/// What tells at `info` that it has nothing to tell, unless `log.level` names it.
-const QUIET: &str = "refinery_core=warn";
+/// What tells at `info` that it has nothing to tell, or tells as a warning what we tell ourselves once (Redis is away),
+/// unless `log.level` names it.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,fred=error";
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 static RECORDED: OnceLock<PrometheusHandle> = OnceLock::new();
 
