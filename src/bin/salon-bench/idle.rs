@@ -1,125 +1,121 @@
-//! What an idle, joined socket costs: resident memory of the server's process before and after many of them came.
+//! What an idle, joined socket costs: resident memory of the server's process before and after many of them came,
+//! and its CPU for their coming and staying.
 
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
+use hdrhistogram::Histogram;
 use salon::engine::Result;
+use salon::engine::wire::Room;
+use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use crate::light::Light;
-use crate::process::{Memory, memory};
-use crate::progress;
+use crate::latency::histogram;
+use crate::process::{Watch, resident_kib};
 use crate::report::Report;
 use crate::target::Target;
 
-/// No frame for this long: all who came were told of.
-const QUIET: Duration = Duration::from_secs(5);
+/// No frame for this long: everybody was told of all who came (counts are told once a second).
+const QUIET: Duration = Duration::from_secs(2);
 /// Rooms in which somebody always comes or goes would be waited for without end.
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(120);
-/// Idle sockets read little.
-const BUFFER_BYTES: usize = 2 << 10;
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct Idle {
-    #[arg(long, default_value_t = 5_000)]
-    sockets: usize,
+    #[arg(long, default_value = "5000")]
+    sockets: NonZeroUsize,
     /// The sockets are spread over so many rooms, one room each.
-    #[arg(long, default_value_t = 100)]
-    rooms: usize,
-    /// Users have this many sockets each; over it the server refuses (`limits.sockets_per_user`).
-    #[arg(long, default_value_t = 1)]
-    sockets_per_user: usize,
-    /// How long they are then watched, for the CPU that idle sockets take (pings: `node.heartbeat_s`).
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value = "100")]
+    rooms: NonZeroUsize,
+    /// Seconds that they stay before the memory is read.
+    #[arg(long, default_value = "30")]
     seconds: u64,
 }
 
+/// Sockets that are open; a task that ends gives the reason.
+struct Opened {
+    readers: JoinSet<String>,
+    /// From the connect to the `joined` of each, in microseconds.
+    took: Histogram<u64>,
+    frames: Arc<AtomicU64>,
+}
+
 impl Idle {
-    /// The memory is that of the first `--pid`.
     pub async fn run(&self, target: &Target) -> Result<Report> {
-        let pid = *target.pids.first().ok_or("--pid of the node is missing: its memory is what is measured")?;
-        if self.sockets == 0 || self.rooms == 0 || self.sockets_per_user == 0 {
-            return Err("at least one socket, one room and one socket a user are needed".into());
-        }
-        let (pids, before) = (target.pids()?, memory(pid)?);
-        let frames = Arc::new(AtomicU64::new(0));
-        let began = Instant::now();
-        let mut sockets = self.open(target, &frames).await?;
-        let opened = began.elapsed();
-        quiet(&frames).await;
-        let (after, cpu, watched) = (memory(pid)?, pids.cpu(), Instant::now());
-        progress::show(&format!("watching for {} s", self.seconds));
-        tokio::time::sleep(Duration::from_secs(self.seconds)).await;
-        let (cpu, watched, later) = (pids.cpu().since(&cpu), watched.elapsed(), memory(pid)?);
-        progress::done();
+        let node = *target.pids.first().ok_or("--pid of the node is missing: its memory is what is measured")?;
+        let watch = Watch::new(&target.pids)?;
+        let rooms = target.new_rooms(self.rooms.get()).await?;
+        let (before, began, cpu) = (resident_kib(node)?, Instant::now(), watch.cpu());
+        let mut opened = self.open(target, &rooms).await?;
+        let opening = began.elapsed();
+        quiet(&opened.frames).await;
+        let (coming, settled) = (watch.cpu().since(&cpu), watch.cpu());
+        eprintln!("staying for {} s", self.seconds);
+        sleep(Duration::from_secs(self.seconds)).await;
+        let (after, staying) = (resident_kib(node)?, watch.cpu().since(&settled));
+
         let mut report = Report::new("idle");
-        report.count("sockets", "joined sockets", self.sockets as u64);
-        report.number("opened_per_s", "opened and joined", self.sockets as f64 / opened.as_secs_f64(), "sockets/s");
-        self.tell(&mut report, "", before, after);
+        let sockets = self.sockets.get();
+        let each = (after as f64 - before as f64) / sockets as f64;
+        report.figure("sockets", "joined sockets", sockets as f64, "");
+        report.figure("rooms", "rooms", self.rooms.get() as f64, "");
+        report.figure("rss_before_kib", "resident before", before as f64, "KiB");
+        report.figure("rss_after_kib", "resident after", after as f64, "KiB");
+        report.figure("rss_kib_per_socket", "resident a joined socket", each, "KiB");
+        let rate = sockets as f64 / opening.as_secs_f64();
+        report.figure("opened_per_s", "opened and joined a second", rate, "sockets/s");
+        report.latency("open", "connect to joined", &opened.took);
+        report.cpu_per("socket", &coming, sockets as u64);
         if self.seconds > 0 {
-            self.tell(&mut report, "_later", before, later);
-            report.cpu(&cpu, watched, 0, "socket");
+            report.cpu_per("idle_socket_second", &staying, sockets as u64 * self.seconds);
         }
-        while let Some(Ok(failure)) = sockets.try_join_next() {
-            report.violations.push(failure);
+        while let Some(ended) = opened.readers.try_join_next() {
+            report.violations.push(ended.unwrap_or_else(|error| error.to_string()));
         }
         Ok(report)
     }
 
-    fn tell(&self, report: &mut Report, when: &str, before: Memory, now: Memory) {
-        let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
-        let each = |now: u64, before: u64| (now as f64 - before as f64) / 1024.0 / self.sockets as f64;
-        let told = if when.is_empty() { "" } else { ", after watching" };
-        if when.is_empty() {
-            report.number("resident_before_mib", "resident before", mebibytes(before.resident), "MiB");
-        }
-        report.number(&format!("resident{when}_mib"), &format!("resident{told}"), mebibytes(now.resident), "MiB");
-        let resident = each(now.resident, before.resident);
-        report.number(&format!("resident{when}_kib_per_socket"), &format!("resident a socket{told}"), resident, "KiB");
-        let anonymous = each(now.anonymous, before.anonymous);
-        report.number(&format!("heap{when}_kib_per_socket"), &format!("anonymous a socket{told}"), anonymous, "KiB");
-    }
-
-    /// Each is read from then on; a task that ends gives the reason.
-    async fn open(&self, target: &Target, frames: &Arc<AtomicU64>) -> Result<JoinSet<String>> {
-        let places = &target.rooms(self.rooms).await?;
-        let opening = (0..self.sockets).map(|n| async move {
-            let mut door = target.door(n).await?;
-            door.token = target.token(n / self.sockets_per_user)?;
-            let mut socket = Light::open(&door, BUFFER_BYTES).await?;
-            socket.join(&places[n % places.len()]).await?;
-            Ok::<_, String>((n, socket))
+    async fn open(&self, target: &Target, rooms: &[Room]) -> Result<Opened> {
+        eprintln!("opening {} sockets in {} rooms", self.sockets, rooms.len());
+        let mut opened = Opened { readers: JoinSet::new(), took: histogram(), frames: Arc::default() };
+        let opening = (0..self.sockets.get()).map(|n| async move {
+            let began = Instant::now();
+            let mut socket = target.open(n).await?;
+            let joined = socket.ask(json!({"type": "join", "room": rooms[n % rooms.len()].id, "limit": 0})).await?;
+            match joined["type"].as_str() {
+                Some("joined") => Ok((n, socket, began.elapsed())),
+                _ => Err(format!("socket {n}: {joined}")),
+            }
         });
-        let mut opened = pin!(futures_util::stream::iter(opening).buffer_unordered(target.opening));
-        let mut tasks = JoinSet::new();
-        while let Some((n, mut socket)) = opened.try_next().await? {
-            let frames = Arc::clone(frames);
-            tasks.spawn(async move {
+        let mut coming = pin!(futures_util::stream::iter(opening).buffer_unordered(target.opening.get()));
+        while let Some((n, mut socket, took)) = coming.try_next().await? {
+            opened.took.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            let frames = Arc::clone(&opened.frames);
+            opened.readers.spawn(async move {
                 loop {
-                    match socket.next().await {
-                        Ok(_) => frames.fetch_add(1, Ordering::Relaxed),
-                        Err(why) => return format!("socket {n}: {why}"),
+                    match socket.next_text().await {
+                        Ok(_) => frames.fetch_add(1, Relaxed),
+                        Err(closed) => return format!("socket {n}: {closed:?}"),
                     };
                 }
             });
-            if tasks.len().is_multiple_of(500) {
-                progress::show(&format!("{} of {} sockets", tasks.len(), self.sockets));
-            }
         }
-        Ok(tasks)
+        Ok(opened)
     }
 }
 
 async fn quiet(frames: &AtomicU64) {
     let until = Instant::now() + QUIET_WAIT_MAX;
-    let (mut seen, mut since) = (frames.load(Ordering::Relaxed), Instant::now());
+    let (mut seen, mut since) = (frames.load(Relaxed), Instant::now());
     while since.elapsed() < QUIET && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = frames.load(Ordering::Relaxed);
+        sleep(Duration::from_millis(100)).await;
+        let now = frames.load(Relaxed);
         if now != seen {
             (seen, since) = (now, Instant::now());
         }

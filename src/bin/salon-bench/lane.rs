@@ -1,275 +1,226 @@
-//! A lane is a socket that sends in a closed loop, listens, or both, and checks what it hears as it goes.
-//!
-//! Completeness is checked without keeping messages: who heard every `seq` of its room once, in order, and whose sum
-//! over (seq, nonce) equals the sum over the room's acknowledgements, has heard exactly what was acknowledged.
+//! A lane is one socket in one room, which sends in a closed loop, listens, or both, and checks what it hears.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use salon::engine::Result;
+use salon::engine::socket::Socket;
+use salon::engine::wire::{Joined, Room};
+use serde::Deserialize;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::latency::{Clock, Latencies};
-use crate::light::Light;
-use crate::scan::{Seen, scan};
-use crate::target::Place;
+use crate::heard::Heard;
+use crate::latency::Latencies;
 
-/// Before a refused send is tried again.
-const RETRY: Duration = Duration::from_millis(100);
-
-/// What a lane is to do. Rooms are places in the list of the run.
-#[derive(Debug, Clone)]
+/// What a lane is to do, in which of the run's rooms.
+#[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    pub listens_in: Option<usize>,
-    /// Rooms it sends to in turn; none: it only listens.
-    pub sends_to: Vec<usize>,
+    pub room: usize,
+    pub joins: bool,
+    pub sends: bool,
 }
 
 /// What all lanes share.
 pub struct Traffic {
-    pub clock: Clock,
-    pub places: Vec<Place>,
-    pub lanes: Vec<LaneTally>,
-    rooms: Vec<RoomTally>,
+    clock: Instant,
+    pub rooms: Vec<Room>,
+    /// The highest acknowledged seq of each room.
+    pub heads: Vec<AtomicU64>,
+    pub tallies: Vec<Tally>,
     pub acks: Latencies,
     pub receipts: Latencies,
-    pub sending: AtomicBool,
-    /// A lane has ended before its time: the run is worth nothing any more.
-    pub broken: AtomicBool,
-    pub retries: AtomicU64,
     in_flight: usize,
     content: String,
-    pub go: CancellationToken,
+    /// Whether an ack is followed by the next send.
+    pub sending: AtomicBool,
+    pub start: CancellationToken,
     pub stop: CancellationToken,
 }
 
-/// What a room acknowledged, over all lanes.
-struct RoomTally {
-    /// The highest seq.
-    head: AtomicU64,
-    acked: AtomicU64,
-    /// Sums that must come out: over the seqs, and over what was named by them.
-    seqs: AtomicU64,
-    messages: AtomicU64,
-}
-
 /// How far a lane is.
-#[derive(Default)]
-pub struct LaneTally {
-    listens_in: Option<usize>,
-    /// The seq it heard last.
+pub struct Tally {
+    pub plan: Plan,
+    pub sent: AtomicU64,
+    pub acked: AtomicU64,
+    pub heard: AtomicU64,
+    /// The highest seq it was told.
     pub last: AtomicU64,
-    heard: AtomicU64,
-    /// As in [`RoomTally`], of what it heard.
-    messages: AtomicU64,
-    unanswered: AtomicU64,
 }
 
 pub struct Lane {
     n: usize,
-    socket: Light,
-    plan: Plan,
-    sent: u64,
-    /// The last acknowledged send to each room: its number and its seq.
-    order: HashMap<usize, (u64, u64)>,
-    /// A send that was tried again has lost its place in the order.
-    retried: bool,
+    socket: Socket,
+    heard: Heard,
+    /// The last acknowledged send: which it was, and its seq.
+    acked: Option<(u64, u64)>,
     traffic: Arc<Traffic>,
+}
+
+/// As much of a frame as a measurement needs; millions come, so the rest is passed over without a copy.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    seq: u64,
+    #[serde(default, borrow)]
+    nonce: Option<Cow<'a, str>>,
 }
 
 /// A nonce of ours: which lane sent it, the how manieth of its sends it was, and when.
 #[derive(Debug, Clone, Copy)]
 struct Name {
-    lane: u64,
+    lane: usize,
     n: u64,
     micros: u64,
 }
 
 impl Traffic {
-    pub fn new(places: Vec<Place>, plans: &[Plan], in_flight: usize, content_bytes: usize) -> Self {
-        let lane = |plan: &Plan| LaneTally { listens_in: plan.listens_in, ..LaneTally::default() };
+    pub fn new(rooms: Vec<Room>, plans: &[Plan], in_flight: usize, content_chars: usize) -> Self {
         Self {
-            clock: Clock::start(),
-            rooms: places.iter().map(|place| RoomTally::new(place.seq)).collect(),
-            places,
-            lanes: plans.iter().map(lane).collect(),
+            clock: Instant::now(),
+            heads: rooms.iter().map(|room| room.seq.into()).collect(),
+            rooms,
+            tallies: plans.iter().map(|plan| Tally::new(*plan)).collect(),
             acks: Latencies::new(),
             receipts: Latencies::new(),
-            sending: true.into(),
-            broken: false.into(),
-            retries: 0.into(),
             in_flight,
-            content: "x".repeat(content_bytes.max(1)),
-            go: CancellationToken::new(),
+            content: "x".repeat(content_chars),
+            sending: true.into(),
+            start: CancellationToken::new(),
             stop: CancellationToken::new(),
         }
     }
 
+    /// Since the run's clock was started.
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub fn acked(&self) -> u64 {
-        self.rooms.iter().map(|room| room.acked.load(Ordering::Relaxed)).sum()
+        self.tallies.iter().map(|tally| tally.acked.load(Relaxed)).sum()
     }
 
     pub fn heard(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.heard.load(Ordering::Relaxed)).sum()
+        self.tallies.iter().map(|tally| tally.heard.load(Relaxed)).sum()
     }
 
-    /// Everything sent was answered, and everything acknowledged was heard by all who listen.
+    /// Everything sent was answered, and everything acknowledged was told to all who joined.
     pub fn is_quiet(&self) -> bool {
-        self.lanes.iter().all(|lane| {
-            let head = lane.listens_in.map_or(0, |room| self.rooms[room].head.load(Ordering::Relaxed));
-            lane.unanswered.load(Ordering::Relaxed) == 0 && lane.last.load(Ordering::Relaxed) >= head
+        self.tallies.iter().all(|tally| {
+            let answered = tally.acked.load(Relaxed) == tally.sent.load(Relaxed);
+            answered && (!tally.plan.joins || tally.last.load(Relaxed) >= self.heads[tally.plan.room].load(Relaxed))
         })
-    }
-
-    /// Violations that only the sums show, when all is quiet.
-    pub fn compared(&self) -> Vec<String> {
-        let mut violations = Vec::new();
-        for (room, place) in self.rooms.iter().zip(&self.places) {
-            let (head, acked) = (room.head.load(Ordering::Relaxed), room.acked.load(Ordering::Relaxed));
-            let due = (place.seq + 1..=head).fold(0u64, |sum, seq| sum.wrapping_add(mix(seq, 0, 0)));
-            if acked != head - place.seq || due != room.seqs.load(Ordering::Relaxed) {
-                let what = format!("{acked} acknowledgements do not name each seq up to {head} once");
-                violations.push(format!("room {}: {what}", place.id));
-            }
-        }
-        for (n, lane) in self.lanes.iter().enumerate() {
-            let Some(room) = lane.listens_in else { continue };
-            if lane.messages.load(Ordering::Relaxed) != self.rooms[room].messages.load(Ordering::Relaxed) {
-                violations.push(format!("socket {n}: what it heard is not what was acknowledged"));
-            }
-        }
-        violations
     }
 }
 
-impl RoomTally {
-    fn new(head: u64) -> Self {
-        Self { head: head.into(), acked: 0.into(), seqs: 0.into(), messages: 0.into() }
+impl Tally {
+    fn new(plan: Plan) -> Self {
+        Self { plan, sent: 0.into(), acked: 0.into(), heard: 0.into(), last: 0.into() }
     }
 }
 
 impl Lane {
-    pub fn new(n: usize, socket: Light, plan: Plan, traffic: Arc<Traffic>) -> Self {
-        Self { n, socket, plan, sent: 0, order: HashMap::new(), retried: false, traffic }
+    /// Joins, if that is its plan.
+    pub async fn begin(n: usize, mut socket: Socket, traffic: Arc<Traffic>) -> Result<Self> {
+        let plan = traffic.tallies[n].plan;
+        let mut seq = 0;
+        if plan.joins {
+            let ask = json!({"type": "join", "room": traffic.rooms[plan.room].id, "limit": 0});
+            let answer = socket.ask(ask).await?;
+            seq = Joined::deserialize(&answer).map_err(|error| format!("{error} in {answer}"))?.seq;
+        }
+        traffic.tallies[n].last.store(seq, Relaxed);
+        Ok(Self { n, socket, heard: Heard::after(seq), acked: None, traffic })
     }
 
-    /// Until the run stops it, or a promise is broken: then that is what it gives.
-    pub async fn run(mut self) -> Option<String> {
+    /// Sends from the run's start on, and gives what it heard until the run's stop; an error ends the run.
+    pub async fn run(mut self) -> Result<(usize, Heard)> {
         let traffic = Arc::clone(&self.traffic);
         let done = async {
-            self.until(&traffic.go).await?;
-            if !self.plan.sends_to.is_empty() {
+            self.listen(&traffic.start).await?;
+            if traffic.tallies[self.n].plan.sends {
                 for _ in 0..traffic.in_flight {
                     self.send_next().await?;
                 }
             }
-            self.until(&traffic.stop).await
+            self.listen(&traffic.stop).await
         };
-        let failure = done.await.err()?;
-        traffic.broken.store(true, Ordering::Relaxed);
-        Some(format!("socket {}: {failure}", self.n))
+        match done.await {
+            Ok(()) => Ok((self.n, self.heard)),
+            Err(why) => Err(format!("socket {}: {why}", self.n)),
+        }
     }
 
-    async fn until(&mut self, end: &CancellationToken) -> Result<()> {
+    async fn listen(&mut self, end: &CancellationToken) -> Result<()> {
         let mut end = pin!(end.cancelled());
         loop {
             let text = tokio::select! {
                 biased;
-                text = self.socket.next() => text?,
+                text = self.socket.next_text() => text.map_err(|closed| format!("{closed:?}"))?,
                 () = &mut end => return Ok(()),
             };
-            match scan(&text).ok_or_else(|| format!("no frame of the protocol: {text}"))? {
-                Seen::Change { seq, from, nonce } => self.heard(seq, from, nonce)?,
-                Seen::Ack { seq, nonce } => self.acked(seq, nonce).await?,
-                Seen::Error { code: "unavailable" | "rate_limited", nonce } => self.again(nonce).await?,
-                Seen::Error { .. } => return Err(format!("refused: {text}")),
-                Seen::Other("reconnect" | "removed") => return Err(format!("sent away: {text}")),
-                Seen::Other(_) => {}
+            let frame: Frame = serde_json::from_str(&text).map_err(|error| format!("{error} in {text}"))?;
+            let name = || {
+                let name = frame.nonce.as_deref().and_then(Name::parse);
+                name.ok_or_else(|| format!("not named by a socket of this run: {text}"))
+            };
+            match frame.kind.as_ref() {
+                "chat_message" => self.heard(frame.seq, name()?)?,
+                "ack" => self.acked(frame.seq, name()?).await?,
+                "error" => return Err(format!("refused (does the server have a bench's limits? see --help): {text}")),
+                "reconnect" | "removed" => return Err(format!("sent away: {text}")),
+                _ => {}
             }
         }
     }
 
-    fn heard(&self, seq: u64, from: Option<u64>, nonce: &str) -> Result<()> {
-        let tally = &self.traffic.lanes[self.n];
-        let last = tally.last.load(Ordering::Relaxed);
-        // Nobody edits in a run, so a declared hole is as wrong as an undeclared one.
-        if seq != last + 1 || from.is_some_and(|from| from != seq) {
-            return Err(format!("heard seq {seq} (from {from:?}) after {last}"));
-        }
-        let name = Name::parse(nonce).ok_or_else(|| format!("seq {seq} is nobody's: nonce {nonce:?}"))?;
-        tally.last.store(seq, Ordering::Relaxed);
-        tally.heard.fetch_add(1, Ordering::Relaxed);
-        tally.messages.fetch_add(mix(seq, name.lane, name.n), Ordering::Relaxed);
-        self.traffic.receipts.record(self.n, name.micros, self.traffic.clock.micros());
+    fn heard(&mut self, seq: u64, name: Name) -> Result<()> {
+        self.heard.hear(seq)?;
+        let tally = &self.traffic.tallies[self.n];
+        tally.last.store(self.heard.last(), Relaxed);
+        tally.heard.fetch_add(1, Relaxed);
+        self.traffic.receipts.record(self.n, name.micros, self.traffic.micros());
         Ok(())
     }
 
-    async fn acked(&mut self, seq: u64, nonce: &str) -> Result<()> {
-        let traffic = &self.traffic;
-        let mine = |name: &Name| name.lane == self.n as u64 && name.n < self.sent;
-        let name = Name::parse(nonce).filter(mine).ok_or_else(|| format!("an ack for {nonce:?}, not sent here"))?;
-        let index = self.room_of(name.n);
-        let room = &traffic.rooms[index];
-        room.acked.fetch_add(1, Ordering::Relaxed);
-        room.head.fetch_max(seq, Ordering::Relaxed);
-        room.seqs.fetch_add(mix(seq, 0, 0), Ordering::Relaxed);
-        room.messages.fetch_add(mix(seq, name.lane, name.n), Ordering::Relaxed);
-        traffic.acks.record(self.n, name.micros, traffic.clock.micros());
-        let before = self.order.insert(index, (name.n, seq));
-        if let Some((n, at)) = before.filter(|(n, at)| !self.retried && (*n < name.n) != (*at < seq)) {
+    async fn acked(&mut self, seq: u64, name: Name) -> Result<()> {
+        let traffic = Arc::clone(&self.traffic);
+        let tally = &traffic.tallies[self.n];
+        if name.lane != self.n || name.n >= tally.sent.load(Relaxed) {
+            return Err(format!("an ack for {name:?}, which was not sent here"));
+        }
+        traffic.acks.record(self.n, name.micros, traffic.micros());
+        traffic.heads[tally.plan.room].fetch_max(seq, Relaxed);
+        if let Some((n, at)) = self.acked.replace((name.n, seq)).filter(|(n, at)| (*n < name.n) != (*at < seq)) {
             return Err(format!("send {n} took seq {at} and send {} seq {seq}: out of order", name.n));
         }
-        if traffic.sending.load(Ordering::Relaxed) {
+        if traffic.sending.load(Relaxed) {
             self.send_next().await?;
         }
         // After the next one is counted, so that a lane never looks idle in between.
-        self.traffic.lanes[self.n].unanswered.fetch_sub(1, Ordering::Relaxed);
+        tally.acked.fetch_add(1, Relaxed);
         Ok(())
     }
 
     async fn send_next(&mut self) -> Result<()> {
-        let name = Name { lane: self.n as u64, n: self.sent, micros: self.traffic.clock.micros() };
-        self.sent += 1;
-        self.traffic.lanes[self.n].unanswered.fetch_add(1, Ordering::Relaxed);
-        self.put(name).await
-    }
-
-    /// Unknown, or too much at once: the same send again. Its latency counts from the first time.
-    async fn again(&mut self, nonce: &str) -> Result<()> {
-        let name = Name::parse(nonce).ok_or_else(|| format!("an error for {nonce:?}"))?;
-        self.retried = true;
-        self.traffic.retries.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(RETRY).await;
-        self.put(name).await
-    }
-
-    async fn put(&mut self, Name { lane, n, micros }: Name) -> Result<()> {
-        let (room, content) = (self.traffic.places[self.room_of(n)].id, &self.traffic.content);
-        let frame =
-            format!(r#"{{"type":"send","room":{room},"nonce":"{lane}.{n}.{micros}","content":"{content}"}}"#);
-        self.socket.feed(frame).await
-    }
-
-    fn room_of(&self, n: u64) -> usize {
-        let rooms = &self.plan.sends_to;
-        rooms[usize::try_from(n % rooms.len() as u64).unwrap_or(0)]
+        let Traffic { tallies, rooms, content, .. } = self.traffic.as_ref();
+        let tally = &tallies[self.n];
+        let (lane, n, micros) = (self.n, tally.sent.fetch_add(1, Relaxed), self.traffic.micros());
+        let room = rooms[tally.plan.room].id;
+        let frame = format!(r#"{{"type":"send","room":{room},"nonce":"{lane}.{n}.{micros}","content":"{content}"}}"#);
+        self.socket.feed_text(frame).await
     }
 }
 
 impl Name {
     fn parse(nonce: &str) -> Option<Self> {
-        let mut parts = nonce.split('.').map(|part| part.parse().ok());
-        Some(Self { lane: parts.next()??, n: parts.next()??, micros: parts.next()?? })
+        let mut parts = nonce.split('.');
+        let mut next = || parts.next()?.parse::<u64>().ok();
+        Some(Self { lane: usize::try_from(next()?).ok()?, n: next()?, micros: next()? })
     }
-}
-
-/// Spreads what it is given over all bits, so that sums of it hide no exchange.
-fn mix(seq: u64, lane: u64, n: u64) -> u64 {
-    let mut x = seq ^ lane.rotate_left(40) ^ n.rotate_left(20);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

@@ -1,8 +1,7 @@
-//! How long things took, in microseconds, from many tasks at once.
+//! How long things took, recorded by many tasks at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -11,11 +10,7 @@ const SHARDS: usize = 16;
 /// Longer is recorded as this.
 const MICROS_MAX: u64 = 120_000_000;
 
-/// One clock for all that is sent and received: microseconds since the run began.
-#[derive(Debug)]
-pub struct Clock(Instant);
-
-/// Latencies of what was sent inside the measured time.
+/// Latencies of what was sent inside the measured time, in microseconds.
 #[derive(Debug)]
 pub struct Latencies {
     shards: Vec<Mutex<Histogram<u64>>>,
@@ -24,21 +19,15 @@ pub struct Latencies {
     until: AtomicU64,
 }
 
-impl Clock {
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub fn micros(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
+/// Three digits are kept, up to two minutes.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("the bounds are constants that fit")
 }
 
 impl Latencies {
     pub fn new() -> Self {
-        let shard = || Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("the bounds are constants that fit");
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(histogram())).collect(),
             since: AtomicU64::new(u64::MAX),
             until: AtomicU64::new(u64::MAX),
         }
@@ -54,28 +43,17 @@ impl Latencies {
 
     /// `lane` spreads the recorders.
     pub fn record(&self, lane: usize, sent: u64, now: u64) {
-        if sent < self.since.load(Ordering::Relaxed) || sent >= self.until.load(Ordering::Relaxed) {
-            return;
+        if sent >= self.since.load(Ordering::Relaxed) && sent < self.until.load(Ordering::Relaxed) {
+            let mut shard = self.shards[lane % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+            shard.saturating_record(now.saturating_sub(sent));
         }
-        let mut shard = self.shards[lane % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
-        shard.saturating_record(now.saturating_sub(sent).max(1));
     }
 
     pub fn merged(&self) -> Histogram<u64> {
-        let mut whole: Option<Histogram<u64>> = None;
+        let mut whole = histogram();
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            match &mut whole {
-                // Alike in their bounds, so one always takes the other's values.
-                Some(whole) => drop(whole.add(&*shard)),
-                None => whole = Some(shard.clone()),
-            }
+            whole.add(&*shard.lock().unwrap_or_else(PoisonError::into_inner)).expect("alike in their bounds");
         }
-        whole.expect("there is at least one shard")
+        whole
     }
-}
-
-/// The latency that this share (0 to 1) of all stays within.
-pub fn quantile(histogram: &Histogram<u64>, share: f64) -> Duration {
-    Duration::from_micros(histogram.value_at_quantile(share))
 }

@@ -1,20 +1,14 @@
-//! Drives a running node or cluster over the public wire and prints what it measured, with the checks on: every
-//! message to every member exactly once, in order of `seq`.
-//!
-//! Thousands of sockets need as many file descriptors, here and at the server: raise the limit of the shell
-//! (`ulimit -n 65536`) before starting either. The server's limits per user are in the way of a benchmark, so raise
-//! them too: `SALON_LIMITS__MESSAGES_PER_S`, `…MESSAGE_BURST`, `…FRAMES_PER_S`.
+//! Drives a running node or cluster over the public wire and prints what it measured. Every delivery is checked while
+//! it is counted: a run in which a message was lost, doubled or out of order fails, however fast it was.
 #![forbid(unsafe_code)]
 
 mod fanout;
+mod heard;
 mod idle;
 mod lane;
 mod latency;
-mod light;
 mod process;
-mod progress;
 mod report;
-mod scan;
 mod sends;
 mod target;
 mod traffic;
@@ -22,12 +16,30 @@ mod traffic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use report::Report;
 use target::Target;
+
+/// What stands in the way of a measurement, and how it is put aside.
+const PREPARATION: &str = "\
+How to prepare the server:
+  The users of a run are those of an issuer of yours, made by the server at first sight. Give the server, in the
+  file that it starts with (salon --config FILE), a key of 32 bytes or more, and the same to this program (--secret):
+
+    [[auth.issuers]]
+    name = \"bench\"
+    algorithm = \"HS256\"
+    key = \"…\"
+
+  Its limits for single users would be what is measured, so raise them in its environment:
+
+    SALON_LIMITS__MESSAGES_PER_S=1000000 SALON_LIMITS__MESSAGE_BURST=1000000 SALON_LIMITS__FRAMES_PER_S=1000000
+
+  Each socket needs a file descriptor, here and there: `ulimit -n 65536` in both shells. Build both with --release.
+
+Exit codes: 0; 1 when the run failed or a promise was broken; 2 for wrong usage.";
 
 /// Measures a running salon.
 #[derive(Parser)]
-#[command(name = "salon-bench", version)]
+#[command(name = "salon-bench", version, after_help = PREPARATION)]
 struct Cli {
     #[command(flatten)]
     target: Target,
@@ -40,7 +52,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// Memory of a server process for each idle, joined socket.
+    /// Memory and CPU of a server process for each idle, joined socket.
     Idle(idle::Idle),
     /// Durable sends in a closed loop: how many are acknowledged, and how soon.
     Sends(sends::Sends),
@@ -57,19 +69,16 @@ async fn main() -> ExitCode {
         Scenario::Fanout(fanout) => fanout.run(&target).await,
     };
     match done {
-        Ok(report) => finish(&report, json),
+        Ok(report) => {
+            match json {
+                true => println!("{}", report.json()),
+                false => print!("{}", report.table()),
+            }
+            if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
         Err(why) => {
             eprintln!("salon-bench: {why}");
-            ExitCode::from(2)
+            ExitCode::FAILURE
         }
     }
-}
-
-/// A run in which a promise was broken fails, however fast it was.
-fn finish(report: &Report, json: bool) -> ExitCode {
-    match json {
-        true => println!("{}", report.json()),
-        false => print!("{}", report.table()),
-    }
-    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

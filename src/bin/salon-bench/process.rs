@@ -1,4 +1,4 @@
-//! What Linux says of a process: resident memory and CPU time.
+//! What Linux says of the machine and its processes: resident memory, CPU time.
 
 use std::fs;
 use std::time::Duration;
@@ -8,39 +8,46 @@ use salon::engine::Result;
 /// `USER_HZ`: 100 on every Linux, whatever the kernel's own tick.
 const TICKS_PER_S: u64 = 100;
 
-/// Processes whose CPU time is watched, this one beside them.
+/// Processes whose CPU time is watched; this one always is.
 #[derive(Debug)]
-pub struct Pids(Vec<u32>);
+pub struct Watch {
+    pids: Vec<u32>,
+}
 
-/// CPU time spent by then.
-#[derive(Debug, Clone, Default)]
+/// CPU time that was spent by then.
+#[derive(Debug, Clone)]
 pub struct Cpu {
     pub own: Duration,
-    /// One for each watched process, with its name.
+    /// One for each watched process, with its name. Those of its children are in it: Postgres works in them.
     pub watched: Vec<(String, Duration)>,
 }
 
-/// Resident memory in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Memory {
-    /// `VmRSS`.
-    pub resident: u64,
-    /// `Anonymous` of `smaps_rollup`: heap and stacks, without the program's own pages.
-    pub anonymous: u64,
+/// A line of `/proc/PID/stat`.
+struct Stat {
+    pid: u32,
+    parent: u32,
+    name: String,
+    /// Its own, and that of children which have ended.
+    cpu: Duration,
 }
 
-impl Pids {
+impl Watch {
     pub fn new(pids: &[u32]) -> Result<Self> {
         for pid in pids {
-            cpu(&pid.to_string())?;
+            stat(*pid).ok_or_else(|| format!("there is no process {pid}"))?;
         }
-        Ok(Self(pids.to_vec()))
+        Ok(Self { pids: pids.to_vec() })
     }
 
     /// A process that went meanwhile counts as 0.
     pub fn cpu(&self) -> Cpu {
-        let watched = self.0.iter().map(|pid| cpu(&pid.to_string()).unwrap_or_default()).collect();
-        Cpu { own: cpu("self").map(|(_, time)| time).unwrap_or_default(), watched }
+        let all: Vec<Stat> = running();
+        let of = |pid: u32| {
+            let name = all.iter().find(|stat| stat.pid == pid).map_or("gone", |stat| &stat.name);
+            (format!("{name} {pid}"), family(pid, &all).iter().map(|stat| stat.cpu).sum())
+        };
+        let own = stat(std::process::id()).map(|stat| stat.cpu).unwrap_or_default();
+        Cpu { own, watched: self.pids.iter().map(|pid| of(*pid)).collect() }
     }
 }
 
@@ -50,30 +57,61 @@ impl Cpu {
         let watched = pairs.map(|((name, now), (_, then))| (name.clone(), now.saturating_sub(*then))).collect();
         Self { own: self.own.saturating_sub(before.own), watched }
     }
+
+    /// Of all watched ones.
+    pub fn total(&self) -> Duration {
+        self.watched.iter().map(|(_, time)| *time).sum()
+    }
 }
 
-pub fn memory(pid: u32) -> Result<Memory> {
-    let status = read(&format!("/proc/{pid}/status"))?;
-    // Other users' processes do not show it; then only VmRSS is told.
-    let rollup = read(&format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let resident = kibibytes(&status, "VmRSS:").ok_or_else(|| format!("process {pid} has no VmRSS"))?;
-    Ok(Memory { resident, anonymous: kibibytes(&rollup, "Anonymous:").unwrap_or(0) })
+/// Resident memory of one process (`VmRSS`), in KiB.
+pub fn resident_kib(pid: u32) -> Result<u64> {
+    field(&format!("/proc/{pid}/status"), "VmRSS:")
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| format!("/proc/{pid}/status tells no VmRSS"))
 }
 
-fn kibibytes(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+/// Processors, memory and kernel, in one line.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let model = field("/proc/cpuinfo", "model name").unwrap_or_default();
+    let memory = field("/proc/meminfo", "MemTotal:").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let gib = memory.unwrap_or(0) as f64 / 1_048_576.0;
+    format!("{cores} × {}, {gib:.1} GiB, Linux {}", model.trim_start_matches([':', ' ', '\t']), kernel.trim())
 }
 
-/// Name, and user and system time. The name stands in parentheses and may hold anything, so fields are counted from the last one.
-fn cpu(pid: &str) -> Result<(String, Duration)> {
-    let stat = read(&format!("/proc/{pid}/stat"))?;
-    let (head, rest) = stat.rsplit_once(')').ok_or("no /proc/PID/stat as Linux has it")?;
-    let name = head.split_once('(').map_or("", |(_, name)| name).to_owned();
-    let ticks = |n: usize| rest.split_whitespace().nth(n).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    Ok((name, Duration::from_millis((ticks(11) + ticks(12)) * 1000 / TICKS_PER_S)))
+fn field(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    Some(text.lines().find_map(|line| line.strip_prefix(key))?.trim().to_owned())
 }
 
-fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
+fn running() -> Vec<Stat> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| stat(name.to_str()?.parse().ok()?)).collect()
+}
+
+/// A process, its children, and theirs.
+fn family(pid: u32, all: &[Stat]) -> Vec<&Stat> {
+    let mut family: Vec<&Stat> = all.iter().filter(|stat| stat.pid == pid).collect();
+    let mut next = 0;
+    while let Some(parent) = family.get(next).map(|stat| stat.pid) {
+        family.extend(all.iter().filter(|stat| stat.parent == parent));
+        next += 1;
+    }
+    family
+}
+
+/// The name stands in parentheses and may hold anything, so fields are counted from the last one.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks: u64 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(Stat {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        name: head.split_once('(')?.1.to_owned(),
+        cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_S),
+    })
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::latency::quantile;
-use crate::process::Cpu;
+use crate::process::{Cpu, machine};
 
 /// Violations told one by one; the rest is counted.
 const VIOLATIONS_TOLD: usize = 10;
@@ -15,95 +14,133 @@ const VIOLATIONS_TOLD: usize = 10;
 #[derive(Debug)]
 pub struct Report {
     scenario: &'static str,
-    rows: Vec<Row>,
+    figures: Vec<Figure>,
     /// Promises that were broken: the run has failed.
     pub violations: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct Figure {
     /// The name in JSON, with its unit last.
     key: String,
     label: String,
     value: f64,
-    shown: String,
+    unit: &'static str,
 }
 
 impl Report {
     pub fn new(scenario: &'static str) -> Self {
-        Self { scenario, rows: Vec::new(), violations: Vec::new() }
+        Self { scenario, figures: Vec::new(), violations: Vec::new() }
     }
 
-    pub fn count(&mut self, key: &str, label: &str, value: u64) {
-        self.row(key, label, value as f64, grouped(value));
+    pub fn figure(&mut self, key: impl Into<String>, label: impl Into<String>, value: f64, unit: &'static str) {
+        self.figures.push(Figure { key: key.into(), label: label.into(), value, unit });
     }
 
-    pub fn number(&mut self, key: &str, label: &str, value: f64, unit: &str) {
-        let shown = if value.abs() >= 1000.0 { grouped(value.round() as u64) } else { format!("{value:.2}") };
-        self.row(key, label, value, format!("{shown} {unit}"));
-    }
-
-    pub fn latency(&mut self, key: &str, label: &str, histogram: &Histogram<u64>) {
-        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
-            let millis = quantile(histogram, share).as_secs_f64() * 1000.0;
-            self.row(&format!("{key}_{name}_ms"), &format!("{label} {name}"), millis, format!("{millis:.2} ms"));
+    pub fn latency(&mut self, key: &str, label: &str, micros: &Histogram<u64>) {
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+            let millis = micros.value_at_quantile(share) as f64 / 1000.0;
+            self.figure(format!("{key}_{name}_ms"), format!("{label}, {name}"), millis, "ms");
         }
     }
 
-    /// CPU over `elapsed`, as cores and for each of `done` things.
-    pub fn cpu(&mut self, cpu: &Cpu, elapsed: Duration, done: u64, thing: &str) {
-        let own = ("salon-bench itself".to_owned(), cpu.own);
-        for (n, (name, time)) in cpu.watched.iter().chain([&own]).enumerate() {
-            let cores = time.as_secs_f64() / elapsed.as_secs_f64();
-            self.row(&format!("cpu_{n}_cores"), &format!("CPU of {name}"), cores, format!("{cores:.2} cores"));
-            if done > 0 {
-                let micros = time.as_secs_f64() * 1e6 / done as f64;
-                let label = format!("CPU of {name} a {thing}");
-                self.row(&format!("cpu_{n}_us_per_{thing}"), &label, micros, format!("{micros:.2} µs"));
-            }
+    /// What CPU each of `done` things took, of all watched processes together and of each.
+    pub fn cpu_per(&mut self, thing: &str, cpu: &Cpu, done: u64) {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / done.max(1) as f64;
+        if !cpu.watched.is_empty() {
+            let label = format!("server CPU a {thing}");
+            self.figure(format!("cpu_us_per_{thing}"), label, micros(cpu.total()), "µs");
         }
+        for (name, time) in &cpu.watched {
+            let key = format!("cpu_us_per_{thing}_{}", name.replace(' ', "_"));
+            self.figure(key, format!("  of it {name}"), micros(*time), "µs");
+        }
+        self.figure(
+            format!("own_cpu_us_per_{thing}"),
+            format!("salon-bench's own CPU a {thing}"),
+            micros(cpu.own),
+            "µs",
+        );
     }
 
     pub fn json(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("scenario".into(), json!(self.scenario));
-        fields.extend(self.rows.iter().map(|row| (row.key.clone(), json!(row.value))));
+        fields.insert("machine".into(), json!(machine()));
+        fields.insert("command".into(), json!(command()));
+        fields.extend(self.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value))));
         fields.insert("violations".into(), json!(self.violations));
         Value::Object(fields)
     }
 
     pub fn table(&self) -> String {
-        let width = self.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
-        let mut text = format!("{}\n", self.scenario);
-        for row in &self.rows {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {:<width$}  {}", row.label, row.shown);
-        }
         let checks = match self.violations.len() {
-            0 => "nothing lost, doubled or out of order".to_owned(),
-            n => format!("{n} VIOLATIONS"),
+            0 => "nothing lost, reordered or duplicated".to_owned(),
+            count => format!("{count} VIOLATIONS"),
         };
-        let _ = writeln!(text, "  {:<width$}  {checks}", "checks");
+        let mut rows = vec![("machine", machine()), ("command", command())];
+        rows.extend(self.figures.iter().map(|figure| (figure.label.as_str(), figure.shown())));
+        rows.push(("checks", checks));
+        let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (label, shown) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label:<width$}  {shown}");
+        }
         for violation in self.violations.iter().take(VIOLATIONS_TOLD) {
-            let _ = writeln!(text, "    {violation}");
+            let _ = writeln!(text, "  {violation}");
         }
         text
     }
+}
 
-    fn row(&mut self, key: &str, label: &str, value: f64, shown: String) {
-        self.rows.push(Row { key: key.to_owned(), label: label.to_owned(), value, shown });
+impl Figure {
+    fn shown(&self) -> String {
+        let number = match self.value {
+            value if value.fract() == 0.0 || value.abs() >= 1000.0 => grouped(value),
+            value => format!("{value:.2}"),
+        };
+        format!("{number} {}", self.unit)
     }
 }
 
-/// With a comma between thousands.
-pub fn grouped(value: u64) -> String {
-    let digits = value.to_string();
+/// Without a fraction, with a comma between thousands.
+fn grouped(value: f64) -> String {
+    let whole = format!("{value:.0}");
+    let digits = whole.trim_start_matches('-').len();
+    let sign = whole.len() - digits;
     let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+    for (n, digit) in whole.chars().enumerate() {
+        if n > sign && (whole.len() - n).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
     }
     text
+}
+
+/// As it was called, without the secret.
+fn command() -> String {
+    let mut words = vec!["salon-bench".to_owned()];
+    let mut hide = false;
+    for word in std::env::args().skip(1) {
+        words.push(match word.split_once('=') {
+            _ if hide => "…".to_owned(),
+            Some(("--secret", _)) => "--secret=…".to_owned(),
+            _ => word.clone(),
+        });
+        hide = word == "--secret";
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let shown = [0.0, 999.4, 1000.0, 1_234_567.0, -12_345.0, -123.0].map(grouped);
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "-12,345", "-123"]);
+    }
 }

@@ -1,154 +1,177 @@
-//! A run of lanes: opens them, lets them send, measures a while, and waits until all is quiet.
+//! A run of lanes: opens them, lets them send, measures for a while, waits until all is quiet, and judges.
 
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
 use salon::engine::Result;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
+use crate::heard::Heard;
 use crate::lane::{Lane, Plan, Traffic};
-use crate::latency::Latencies;
-use crate::light::Light;
-use crate::process::{Cpu, Pids};
-use crate::progress;
-use crate::report::{Report, grouped};
-use crate::target::{Place, Target};
+use crate::process::{Cpu, Watch};
+use crate::report::Report;
+use crate::target::Target;
 
-/// Read at once by a socket that is told much.
-const BUFFER_BYTES: usize = 16 << 10;
-/// After the last send everything must be acknowledged and heard within this time.
+/// After the last send everything must be acknowledged and told within this time.
 const SETTLE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Args)]
 pub struct Pace {
-    /// Unacknowledged sends of each sending lane.
-    pub in_flight: usize,
-    pub content_bytes: usize,
-    pub warmup: Duration,
-    pub measured: Duration,
+    /// Unacknowledged sends of each sender.
+    #[arg(long, default_value = "8")]
+    in_flight: NonZeroUsize,
+    /// Length of each message in characters.
+    #[arg(long, default_value = "100")]
+    chars: NonZeroUsize,
+    /// Seconds that are measured.
+    #[arg(long, default_value = "20")]
+    seconds: u64,
+    /// Seconds before that, which are not.
+    #[arg(long, default_value = "3")]
+    warmup: u64,
 }
 
-/// What a run gave over the measured time.
-pub struct Measured {
-    pub elapsed: Duration,
-    pub acked: u64,
-    pub heard: u64,
-    pub retries: u64,
-    pub cpu: Cpu,
-    pub acks: Latencies,
-    pub receipts: Latencies,
-    pub violations: Vec<String>,
+type Lanes = JoinSet<Result<(usize, Heard)>>;
+
+/// What was counted in the measured time.
+struct Measured {
+    elapsed: Duration,
+    acked: u64,
+    heard: u64,
+    cpu: Cpu,
 }
 
-/// Opens every lane, lets them send, and gives what was measured once all is quiet again.
-pub async fn run(target: &Target, places: Vec<Place>, plans: Vec<Plan>, pace: &Pace) -> Result<Measured> {
-    let pids = target.pids()?;
-    let traffic = Arc::new(Traffic::new(places, &plans, pace.in_flight, pace.content_bytes));
-    let mut tasks = open(target, plans, &traffic).await?;
-    traffic.go.cancel();
-    tokio::time::sleep(pace.warmup).await;
-    traffic.acks.begin(traffic.clock.micros());
-    traffic.receipts.begin(traffic.clock.micros());
-    let (began, cpu) = (Instant::now(), pids.cpu());
-    let (acked, heard) = (traffic.acked(), traffic.heard());
-    watch(&traffic, &pids, pace.measured).await;
-    let (elapsed, cpu) = (began.elapsed(), pids.cpu().since(&cpu));
-    let (acked, heard) = (traffic.acked() - acked, traffic.heard() - heard);
-    traffic.acks.end(traffic.clock.micros());
-    traffic.receipts.end(traffic.clock.micros());
-    traffic.sending.store(false, Ordering::Relaxed);
-    let settled = settled(&traffic).await;
+/// One lane for each plan; plans name rooms by their places below `rooms`.
+pub async fn run(
+    scenario: &'static str,
+    target: &Target,
+    rooms: usize,
+    plans: Vec<Plan>,
+    pace: &Pace,
+) -> Result<Report> {
+    let watch = Watch::new(&target.pids)?;
+    let rooms = target.new_rooms(rooms).await?;
+    let traffic = Arc::new(Traffic::new(rooms, &plans, pace.in_flight.get(), pace.chars.get()));
+    let mut lanes = open(target, &traffic).await?;
+    traffic.start.cancel();
+    let measured = unbroken(&mut lanes, measure(&traffic, &watch, pace)).await?;
+    traffic.sending.store(false, Relaxed);
+    let settled = unbroken(&mut lanes, timeout(SETTLE, quiet(&traffic))).await?.is_ok();
     traffic.stop.cancel();
-    let mut violations = Vec::new();
-    while let Some(lane) = tasks.join_next().await {
-        violations.extend(lane.map_err(|error| error.to_string())?);
-    }
+    let mut report = measured.report(scenario, &traffic);
     if !settled {
-        violations.push(format!("not everything was acknowledged and heard within {SETTLE:?} after the last send"));
+        let what = format!("not everything was acknowledged and told within {SETTLE:?} after the last send");
+        report.violations.push(what);
     }
-    violations.extend(traffic.compared());
-    progress::done();
-    let traffic = Arc::into_inner(traffic).ok_or("a lane outlived the run")?;
-    let retries = traffic.retries.into_inner();
-    let (acks, receipts) = (traffic.acks, traffic.receipts);
-    Ok(Measured { elapsed, acked, heard, retries, cpu, acks, receipts, violations })
+    told(&mut report, &traffic, lanes).await?;
+    stored(&mut report, &traffic, target).await?;
+    Ok(report)
 }
 
 /// Opens the sockets, some at a time; each is read from then on.
-async fn open(target: &Target, plans: Vec<Plan>, traffic: &Arc<Traffic>) -> Result<JoinSet<Option<String>>> {
-    let total = plans.len();
-    let opening = plans.into_iter().enumerate().map(|(n, plan)| async move {
-        let mut socket = Light::open(&target.door(n).await?, BUFFER_BYTES).await?;
-        if let Some(room) = plan.listens_in {
-            let seq = socket.join(&traffic.places[room]).await?;
-            traffic.lanes[n].last.store(seq, Ordering::Relaxed);
-        }
-        Ok::<_, String>(Lane::new(n, socket, plan, Arc::clone(traffic)))
-    });
-    let mut opened = pin!(futures_util::stream::iter(opening).buffer_unordered(target.opening));
-    let mut tasks = JoinSet::new();
+async fn open(target: &Target, traffic: &Arc<Traffic>) -> Result<Lanes> {
+    let total = traffic.tallies.len();
+    eprintln!("opening {total} sockets in {} rooms", traffic.rooms.len());
+    let opening = (0..total).map(|n| async move { Lane::begin(n, target.open(n).await?, Arc::clone(traffic)).await });
+    let mut opened = pin!(futures_util::stream::iter(opening).buffer_unordered(target.opening.get()));
+    let mut lanes = JoinSet::new();
     while let Some(lane) = opened.try_next().await? {
-        tasks.spawn(lane.run());
-        if tasks.len().is_multiple_of(500) {
-            progress::show(&format!("{} of {total} sockets", tasks.len()));
-        }
+        lanes.spawn(lane.run());
     }
-    Ok(tasks)
+    Ok(lanes)
 }
 
-async fn watch(traffic: &Traffic, pids: &Pids, measured: Duration) {
-    let began = Instant::now();
-    let (mut acked, mut heard, mut cpu) = (traffic.acked(), traffic.heard(), pids.cpu());
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + Duration::from_secs(1), Duration::from_secs(1));
-    while began.elapsed() < measured && !traffic.broken.load(Ordering::Relaxed) {
-        tick.tick().await;
-        let (now_acked, now_heard, now_cpu) = (traffic.acked(), traffic.heard(), pids.cpu());
-        let busy = now_cpu.since(&cpu);
-        let watched: f64 = busy.watched.iter().map(|(_, time)| time.as_secs_f64()).sum();
-        progress::show(&format!(
-            "{:>3} s  {:>7} acknowledged/s  {:>9} deliveries/s  CPU {watched:.2} watched, {:.2} own",
-            began.elapsed().as_secs(),
-            grouped(now_acked - acked),
-            grouped(now_heard - heard),
-            busy.own.as_secs_f64(),
-        ));
-        (acked, heard, cpu) = (now_acked, now_heard, now_cpu);
+/// Waits, unless a lane ends before its time.
+async fn unbroken<T>(lanes: &mut Lanes, wait: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        Some(ended) = lanes.join_next() => match ended.map_err(|error| error.to_string())? {
+            Ok((n, _)) => Err(format!("socket {n} ended before the run")),
+            Err(why) => Err(why),
+        },
+        done = wait => Ok(done),
     }
 }
 
-/// Whether all was acknowledged and heard in time.
-async fn settled(traffic: &Traffic) -> bool {
-    let until = Instant::now() + SETTLE;
+async fn measure(traffic: &Traffic, watch: &Watch, pace: &Pace) -> Measured {
+    eprintln!("warming up for {} s, then measuring for {} s", pace.warmup, pace.seconds);
+    sleep(Duration::from_secs(pace.warmup)).await;
+    traffic.acks.begin(traffic.micros());
+    traffic.receipts.begin(traffic.micros());
+    let (began, cpu, acked, heard) = (Instant::now(), watch.cpu(), traffic.acked(), traffic.heard());
+    sleep(Duration::from_secs(pace.seconds)).await;
+    let (acked, heard) = (traffic.acked() - acked, traffic.heard() - heard);
+    let (elapsed, cpu) = (began.elapsed(), watch.cpu().since(&cpu));
+    traffic.acks.end(traffic.micros());
+    traffic.receipts.end(traffic.micros());
+    Measured { elapsed, acked, heard, cpu }
+}
+
+async fn quiet(traffic: &Traffic) {
     while !traffic.is_quiet() {
-        if Instant::now() > until || traffic.broken.load(Ordering::Relaxed) {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
-    true
 }
 
 impl Measured {
-    /// The rows every run of traffic has.
-    pub fn report(self, scenario: &'static str) -> Report {
+    fn report(&self, scenario: &'static str, traffic: &Traffic) -> Report {
         let mut report = Report::new(scenario);
-        let per_s = |count: u64| count as f64 / self.elapsed.as_secs_f64();
-        report.count("acknowledged", "acknowledged messages", self.acked);
-        report.number("acknowledged_per_s", "acknowledged", per_s(self.acked), "messages/s");
-        report.latency("ack", "send to ack", &self.acks.merged());
-        let (done, thing) = if self.heard > 0 { (self.heard, "delivery") } else { (self.acked, "message") };
+        let seconds = self.elapsed.as_secs_f64();
+        report.figure("sockets", "sockets", traffic.tallies.len() as f64, "");
+        report.figure("rooms", "rooms", traffic.rooms.len() as f64, "");
+        report.figure("elapsed_s", "measured for", seconds, "s");
+        report.figure("acked", "acknowledged", self.acked as f64, "messages");
+        report.figure("acked_per_s", "acknowledged a second", self.acked as f64 / seconds, "messages/s");
+        report.latency("ack", "send to ack", &traffic.acks.merged());
         if self.heard > 0 {
-            report.count("deliveries", "deliveries", self.heard);
-            report.number("deliveries_per_s", "delivered", per_s(self.heard), "deliveries/s");
-            report.latency("receipt", "send to receipt", &self.receipts.merged());
+            report.figure("deliveries", "delivered", self.heard as f64, "deliveries");
+            report.figure("deliveries_per_s", "delivered a second", self.heard as f64 / seconds, "deliveries/s");
+            report.latency("receipt", "send to receipt", &traffic.receipts.merged());
+            report.cpu_per("delivery", &self.cpu, self.heard);
         }
-        report.count("retries", "sends tried again", self.retries);
-        report.number("elapsed_s", "measured for", self.elapsed.as_secs_f64(), "s");
-        report.cpu(&self.cpu, self.elapsed, done, thing);
-        report.violations = self.violations;
+        report.cpu_per("message", &self.cpu, self.acked);
         report
     }
+}
+
+/// Whether each socket was told every acknowledged message of its room once, in order.
+async fn told(report: &mut Report, traffic: &Traffic, mut lanes: Lanes) -> Result<()> {
+    let (mut lost, mut reordered, mut duplicated) = (0, 0, 0);
+    while let Some(lane) = lanes.join_next().await {
+        let (n, heard) = lane.map_err(|error| error.to_string())??;
+        let plan = traffic.tallies[n].plan;
+        let here = if plan.joins { heard.lost(traffic.heads[plan.room].load(Relaxed)) } else { 0 };
+        if here + heard.reordered + heard.duplicated > 0 {
+            let what = format!("{here} lost, {} reordered, {} duplicated", heard.reordered, heard.duplicated);
+            report.violations.push(format!("socket {n}: {what}"));
+        }
+        lost += here;
+        reordered += heard.reordered;
+        duplicated += heard.duplicated;
+    }
+    report.figure("lost", "lost", lost as f64, "");
+    report.figure("reordered", "reordered", reordered as f64, "");
+    report.figure("duplicated", "duplicated", duplicated as f64, "");
+    Ok(())
+}
+
+/// Whether each room's clock went on by exactly what was acknowledged there.
+async fn stored(report: &mut Report, traffic: &Traffic, target: &Target) -> Result<()> {
+    let mut acked = vec![0; traffic.rooms.len()];
+    for tally in &traffic.tallies {
+        acked[tally.plan.room] += tally.acked.load(Relaxed);
+    }
+    for ((before, after), acked) in traffic.rooms.iter().zip(target.again(&traffic.rooms).await?).zip(acked) {
+        let stored = after.seq.saturating_sub(before.seq);
+        if stored != acked {
+            let what = format!("{acked} messages were acknowledged, its clock went on by {stored}");
+            report.violations.push(format!("room {}: {what}", before.slug));
+        }
+    }
+    Ok(())
 }
