@@ -22,7 +22,7 @@ pub struct Target {
     /// A node, as http://host:port; several times for a cluster: sockets take turns.
     #[arg(long = "url", global = true, default_value = "http://127.0.0.1:8000")]
     urls: Vec<String>,
-    /// The key of the server's HS256 issuer (see below).
+    /// The key of the server's HS256 issuer; `salon-bench --help` says below how the server gets it.
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
     secret: String,
     /// Sockets of each user; over 20 the server refuses, unless its limits.sockets_per_user was raised.
