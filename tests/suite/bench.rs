@@ -103,7 +103,7 @@ async fn each_scenario_tells_its_figures() {
 
     let output = bench(&url, &FANOUT.map(|word| if word == "--json" { "--chars=99" } else { word })).await;
     let table = String::from_utf8_lossy(&output.stdout);
-    assert!(table.contains("deliveries/s") && table.contains("nothing lost") && !table.contains(KEY), "{table}");
+    assert!(table.contains("deliveries/s") && table.contains("nothing wrong") && !table.contains(KEY), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,9 +71,9 @@ impl Idle {
         let rate = sockets as f64 / opening.as_secs_f64();
         report.figure("opened_per_s", "opened and joined a second", rate, "sockets/s");
         report.latency("open", "connect to joined", &opened.took);
-        report.cpu_per("socket", &coming, sockets as u64);
+        report.cpu_per("socket", "socket that comes", &coming, sockets as u64);
         if self.seconds > 0 {
-            report.cpu_per("idle_socket_second", &staying, sockets as u64 * self.seconds);
+            report.cpu_per("idle_socket_second", "second of an idle socket", &staying, sockets as u64 * self.seconds);
         }
         while let Some(ended) = opened.readers.try_join_next() {
             report.violations.push(ended.unwrap_or_else(|error| error.to_string()));

@@ -52,7 +52,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// Memory and CPU of a server process for each idle, joined socket.
+    /// Memory and CPU of a server process for each idle, joined socket. For a node just started: memory that an
+    /// earlier run left free is not seen to grow.
     Idle(idle::Idle),
     /// Durable sends in a closed loop: how many are acknowledged, and how soon.
     Sends(sends::Sends),

@@ -45,22 +45,17 @@ impl Report {
     }
 
     /// What CPU each of `done` things took, of all watched processes together and of each.
-    pub fn cpu_per(&mut self, thing: &str, cpu: &Cpu, done: u64) {
+    pub fn cpu_per(&mut self, key: &str, thing: &str, cpu: &Cpu, done: u64) {
         let micros = |time: Duration| time.as_secs_f64() * 1e6 / done.max(1) as f64;
         if !cpu.watched.is_empty() {
             let label = format!("server CPU a {thing}");
-            self.figure(format!("cpu_us_per_{thing}"), label, micros(cpu.total()), "µs");
+            self.figure(format!("cpu_us_per_{key}"), label, micros(cpu.total()), "µs");
         }
         for (name, time) in &cpu.watched {
-            let key = format!("cpu_us_per_{thing}_{}", name.replace(' ', "_"));
-            self.figure(key, format!("  of it {name}"), micros(*time), "µs");
+            let each = format!("cpu_us_per_{key}_{}", name.replace(' ', "_"));
+            self.figure(each, format!("  of it {name}"), micros(*time), "µs");
         }
-        self.figure(
-            format!("own_cpu_us_per_{thing}"),
-            format!("salon-bench's own CPU a {thing}"),
-            micros(cpu.own),
-            "µs",
-        );
+        self.figure(format!("own_cpu_us_per_{key}"), format!("salon-bench's own CPU a {thing}"), micros(cpu.own), "µs");
     }
 
     pub fn json(&self) -> Value {
@@ -75,7 +70,7 @@ impl Report {
 
     pub fn table(&self) -> String {
         let checks = match self.violations.len() {
-            0 => "nothing lost, reordered or duplicated".to_owned(),
+            0 => "nothing wrong".to_owned(),
             count => format!("{count} VIOLATIONS"),
         };
         let mut rows = vec![("machine", machine()), ("command", command())];
@@ -100,7 +95,7 @@ impl Figure {
             value if value.fract() == 0.0 || value.abs() >= 1000.0 => grouped(value),
             value => format!("{value:.2}"),
         };
-        format!("{number} {}", self.unit)
+        format!("{number} {}", self.unit).trim_end().to_owned()
     }
 }
 

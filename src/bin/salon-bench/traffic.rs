@@ -132,9 +132,9 @@ impl Measured {
             report.figure("deliveries", "delivered", self.heard as f64, "deliveries");
             report.figure("deliveries_per_s", "delivered a second", self.heard as f64 / seconds, "deliveries/s");
             report.latency("receipt", "send to receipt", &traffic.receipts.merged());
-            report.cpu_per("delivery", &self.cpu, self.heard);
+            report.cpu_per("delivery", "delivery", &self.cpu, self.heard);
         }
-        report.cpu_per("message", &self.cpu, self.acked);
+        report.cpu_per("message", "message", &self.cpu, self.acked);
         report
     }
 }
@@ -154,9 +154,11 @@ async fn told(report: &mut Report, traffic: &Traffic, mut lanes: Lanes) -> Resul
         reordered += heard.reordered;
         duplicated += heard.duplicated;
     }
-    report.figure("lost", "lost", lost as f64, "");
-    report.figure("reordered", "reordered", reordered as f64, "");
-    report.figure("duplicated", "duplicated", duplicated as f64, "");
+    if traffic.tallies.iter().any(|tally| tally.plan.joins) {
+        report.figure("lost", "lost", lost as f64, "");
+        report.figure("reordered", "reordered", reordered as f64, "");
+        report.figure("duplicated", "duplicated", duplicated as f64, "");
+    }
     Ok(())
 }
 
