@@ -40,6 +40,8 @@ pub struct Socket {
     pub subprotocol: Option<String>,
     /// Frames that `expect` passed over, oldest first.
     pub passed: Vec<Value>,
+    /// Something was fed or is owed (a pong) that has not left yet; it does before this socket is waited for.
+    unflushed: bool,
 }
 
 /// Refused before the upgrade; `status` 0 when there was no answer at all.
@@ -58,6 +60,13 @@ pub enum Incoming {
         code: Option<u16>,
         reason: String,
     },
+}
+
+/// How a socket ended, as in [`Incoming::Closed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    pub code: Option<u16>,
+    pub reason: String,
 }
 
 impl Opening {
@@ -136,7 +145,7 @@ impl Opening {
             Ok((stream, answer)) => {
                 let chosen = answer.headers().get("sec-websocket-protocol");
                 let subprotocol = chosen.and_then(|value| value.to_str().ok()).map(str::to_owned);
-                Ok(Socket { stream, subprotocol, passed: Vec::new() })
+                Ok(Socket { stream, subprotocol, passed: Vec::new(), unflushed: false })
             }
             Err(Error::Http(answer)) => {
                 let body = answer.body().as_deref().map(|body| String::from_utf8_lossy(body).into_owned());
@@ -161,25 +170,45 @@ impl Socket {
         self.put(Message::Binary(bytes.to_vec().into())).await
     }
 
+    /// Writes with whatever else is fed before the next frame is waited for: one system call for many frames.
+    pub async fn feed_text(&mut self, text: String) -> Result<()> {
+        self.unflushed = true;
+        let fed = timeout(PATIENCE, self.stream.feed(Message::Text(text.into()))).await;
+        fed.map_err(|_| format!("the socket took nothing for {PATIENCE:?}"))?.map_err(|error| error.to_string())
+    }
+
     /// Whatever comes next, for as long as it takes; pings are answered on the way.
     pub async fn next(&mut self) -> Incoming {
+        match self.next_text().await {
+            Ok(text) => Incoming::Frame(parse(&text)),
+            Err(Closed { code, reason }) => Incoming::Closed { code, reason },
+        }
+    }
+
+    /// As [`Socket::next`], unread: for who gets too many frames to take each apart. Safe to drop while it waits.
+    pub async fn next_text(&mut self) -> Result<Utf8Bytes, Closed> {
         loop {
-            match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Incoming::Frame(parse(&text)),
+            let next = match self.stream.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    self.flush().await;
+                    self.stream.next().await
+                }
+            };
+            match next {
+                Some(Ok(Message::Text(text))) => return Ok(text),
                 Some(Ok(Message::Close(frame))) => {
                     // Lets the server see our half of the close; not waited for, it may be gone already.
                     let _ = self.stream.flush().now_or_never();
                     let code = frame.as_ref().map(|frame| frame.code.into());
                     let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
-                    return Incoming::Closed { code, reason };
+                    return Err(Closed { code, reason });
                 }
-                // The answer to a ping is queued by the library and leaves with the next flush.
-                Some(Ok(Message::Ping(_))) => {
-                    let _ = timeout(PATIENCE, self.stream.flush()).await;
-                }
+                // The answer is queued by the library and leaves with the next flush.
+                Some(Ok(Message::Ping(_))) => self.unflushed = true,
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Incoming::Closed { code: None, reason: error.to_string() },
-                None => return Incoming::Closed { code: None, reason: "the stream ended".to_owned() },
+                Some(Err(error)) => return Err(Closed { code: None, reason: error.to_string() }),
+                None => return Err(Closed { code: None, reason: "the stream ended".to_owned() }),
             }
         }
     }
@@ -263,6 +292,14 @@ impl Socket {
     /// A proper close; what the server still says is not waited for.
     pub async fn close(mut self) {
         let _ = timeout(Duration::from_secs(1), self.stream.close(None)).await;
+    }
+
+    /// What fails here is told by the next read.
+    async fn flush(&mut self) {
+        if self.unflushed {
+            let _ = timeout(PATIENCE, self.stream.flush()).await;
+            self.unflushed = false;
+        }
     }
 
     async fn put(&mut self, message: Message) -> Result<()> {

@@ -60,6 +60,9 @@ fn a_breach_is_seen() {
         ("store/postgres/rooms.rs", "use rusqlite::Connection;"),
         ("store/mod.rs", "use tokio_postgres::Client;"),
         ("node/mod.rs", "extern crate fred;"),
+        ("bin/salon-bench/lane.rs", "use salon::protocol::Frame;"),
+        ("bin/salon-bench/lane.rs", "use salon::{engine::Result, model::RoomId};"),
+        ("bin/salon-bench/lane.rs", "use tokio_tungstenite::connect_async;"),
     ];
     for (path, text) in bad {
         assert!(!breaches(path, text).is_empty(), "not seen in {path}: {text}");
@@ -74,6 +77,7 @@ fn a_breach_is_seen() {
         ("store/mod.rs", "/// As [`crate::node`] wants it."),
         ("store/postgres/pool.rs", "use deadpool_postgres::Pool;"),
         ("engine/http.rs", "use super::checker::History; use crate::engine::wire;"),
+        ("bin/salon-bench/lane.rs", "use salon::engine::{Result, socket::Socket}; use crate::heard::Heard;"),
     ];
     for (path, text) in good {
         assert_eq!(breaches(path, text), Vec::<String>::new(), "{path}: {text}");
@@ -90,6 +94,10 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
         if let Some(why) = forbidden(own, &module) {
             breaches.push(format!("src/{path}: {module}: {why}"));
         }
+    }
+    // What measures the server must not share its code, and with it its mistakes.
+    for module in named_after("salon::", &code).into_iter().filter(|module| own == "bin" && module != APART) {
+        breaches.push(format!("src/{path}: salon::{module}: it knows the engine only"));
     }
     for (driver, places) in DRIVERS {
         let allowed = places.iter().any(|allowed| place == *allowed || place.starts_with(&format!("{allowed}/")));
@@ -124,14 +132,7 @@ fn forbidden(own: &str, used: &str) -> Option<String> {
 
 /// The top-level modules that are named, through `crate::…`, `crate::{…}` or a climb by `super`.
 fn modules_used(place: &str, code: &str) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
-            continue;
-        }
-        used.extend(first_names(&code[at + "crate::".len()..]));
-    }
+    let mut used = named_after("crate::", code);
     let depth = place.split('/').count();
     let known = |name: &String| LAYERS.iter().any(|layer| layer.contains(&name.as_str())) || name == APART;
     let mut rest = code;
@@ -146,6 +147,16 @@ fn modules_used(place: &str, code: &str) -> BTreeSet<String> {
         rest = after;
     }
     used
+}
+
+/// What is named directly below such a root.
+fn named_after(root: &str, code: &str) -> BTreeSet<String> {
+    let fresh = |at: &usize| {
+        let before = code[..*at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    let places = code.match_indices(root).map(|(at, _)| at).filter(fresh);
+    places.flat_map(|at| first_names(&code[at + root.len()..])).collect()
 }
 
 /// `a` of `a::b`, or `a` and `c` of `{a::b, c}`.

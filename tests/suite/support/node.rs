@@ -165,6 +165,11 @@ impl Node {
         stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z'))
     }
 
+    /// The process; it must be running.
+    pub fn pid(&self) -> u32 {
+        self.running.lock().unwrap().as_ref().expect("it runs").guardian.pid()
+    }
+
     /// The text of `/metrics`.
     pub async fn metrics(&self) -> String {
         let answer = Http::new(&self.admin_url()).get("/metrics").await.expect("metrics answer");
