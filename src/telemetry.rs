@@ -51,6 +51,7 @@ pub fn init_metrics() -> Result<(), String> {
     }
     let handle = builder()?.install_recorder().map_err(|error| error.to_string())?;
     describe_all();
+    metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let _ = RECORDED.set(handle);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 use axum::routing::get;
@@ -13,7 +13,7 @@ use axum::routing::get;
 use super::{reader, writer};
 use crate::error::{Error, Result};
 use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
-use crate::http::fields::Query;
+use crate::http::fields::{Query, Segments};
 use crate::http::origin::{self, Peer};
 use crate::model::{Epoch, RoomRef, Timestamp, User};
 use crate::node::{Node, Proof, Session};
@@ -54,7 +54,7 @@ async fn any_rooms(
 
 async fn one_room(
     State(node): State<Arc<Node>>,
-    Path(room): Path<String>,
+    Segments(room): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     extensions: Extensions,

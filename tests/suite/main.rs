@@ -6,6 +6,7 @@ mod browser;
 mod cli;
 mod cluster;
 mod conformance;
+mod docs;
 mod engine;
 mod golden;
 mod http;

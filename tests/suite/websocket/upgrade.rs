@@ -131,7 +131,7 @@ async fn a_rooms_own_address_makes_the_room() {
     let mut other = Opening::new(&single.url()).cookies(&bob.http).path(&path).welcomed().await.expect("a socket");
     let theirs = other.frame().await.expect("joined")["info"].take();
     assert_eq!((&theirs["id"], &theirs["role"]), (&info["id"], &json!("member")));
-    for nameless in ["/ws/chat/999999999/", "/ws/chat/---/"] {
+    for nameless in ["/ws/chat/999999999/", "/ws/chat/---/", "/ws/chat/%ff/"] {
         let refused = Opening::new(&single.url()).cookies(&bob.http).path(nameless).open().await.expect_err("refused");
         assert_eq!(refused.status, 404, "{nameless}");
     }
