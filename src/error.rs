@@ -53,7 +53,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The fixed word programs branch on (contract: the `code` of problems and error frames).
+    /// The fixed word programs branch on (the `code` of problems and error frames).
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",

@@ -116,7 +116,8 @@ macro_rules! table {
 table! {
     SOCKETS = "salon_sockets", Gauge, Count, "Sockets and event streams open on this node.";
     ROOMS = "salon_rooms_open", Gauge, Count, "Rooms that have sockets on this node.";
-    MESSAGES = "salon_messages_total", Counter, Count, "Sends by outcome.";
+    MESSAGES = "salon_messages_total", Counter, Count,
+        "Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.";
     DELIVERIES = "salon_deliveries_total", Counter, Count, "Room frames put into sockets' queues.";
     APPEND_BATCH_SIZE = "salon_append_batch_size", Histogram, Count, "Sends stored in one batch.";
     APPEND_SECONDS = "salon_append_seconds", Histogram, Seconds, "From a send's arrival to its outcome.";
@@ -137,7 +138,7 @@ table! {
     BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";
     CLOCK_WENT_BACK = "salon_clock_went_back_total", Counter, Count,
         "Rooms whose clock went back: the database forgot what it had committed.";
-    CATCH_UPS = "salon_catch_ups_total", Counter, Count, "Catch-ups of a session in a room, by source.";
+    CATCH_UPS = "salon_catch_ups_total", Counter, Count, "Pages that sessions which fell behind were given of a room.";
     QUEUE_OVERFLOWS = "salon_queue_overflows_total", Counter, Count,
         "Sessions turned back to catching up because their queue was full.";
     QUEUE_BYTES = "salon_queue_bytes", Gauge, Bytes, "Output waiting for all sockets of this node.";
@@ -186,7 +187,7 @@ mod tests {
         });
         let text = recorder.handle().render();
         for line in [
-            "# HELP salon_messages_total Sends by outcome.",
+            "# HELP salon_messages_total Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.",
             "# TYPE salon_messages_total counter",
             "salon_messages_total{outcome=\"stored\"} 2",
             "salon_append_seconds_bucket{le=\"0.005\"} 1",

@@ -67,7 +67,7 @@ pub enum Event {
         room: String,
         reason: String,
     },
-    /// A frame that is not what the contract says.
+    /// A frame that is not what the protocol says.
     Unreadable {
         frame: String,
     },

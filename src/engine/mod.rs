@@ -1,7 +1,7 @@
 //! A client's view of salon: clients, workload and checker, used by the tests, the fault suite and `salon-bench`.
 //!
 //! Speaks only the public wire and imports nothing of the rest of the crate, so that it cannot agree with a mistake
-//! of the server's: what a frame means is written down here a second time, from the contract.
+//! of the server's: what a frame means is written down here a second time, from the protocol.
 //!
 //! * [`http`]: requests, log-in, rooms and history.
 //! * [`socket`]: one WebSocket, frame by frame, for protocol tests.

@@ -1,4 +1,4 @@
-//! What a client reads: the contract's shapes, written from the contract and not from the server's code.
+//! What a client reads: the protocol's shapes, written from the protocol and not from the server's code.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Where a request comes from: which page ([`check`], the contract's rule for `Origin`) and which address
+//! Where a request comes from: which page ([`check`], the protocol's rule for `Origin`) and which address
 //! ([`client_address`]). What a proxy says counts only when the peer is one of `server.trusted_proxies`.
 
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! Whether the process runs and whether people should be sent here (contract §5), for load balancers and orchestrators.
+//! Whether the process runs and whether people should be sent here, for load balancers and orchestrators.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::store::NodeBeat;
 /// How long something must fail before it makes a node unready.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether a load balancer should send people here (contract of `/readyz`).
+/// Whether a load balancer should send people here (`/readyz`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
     pub ready: bool,

@@ -11,10 +11,11 @@ use super::appender::{Committed, Done, Job, Stored, What};
 use super::gate::Frame;
 use crate::broker::Channel;
 use crate::error::{Error, Result};
-use crate::model::{ChangeKind, Content, Message, MessageId, Nonce, RoomId, RoomRef, Seq, Slug, User};
+use crate::model::{ChangeKind, Content, Message, MessageId, Nonce, RoomId, RoomRef, Seq, SiteRole, Slug, User};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::protocol::frames::encode_change;
 use crate::store::{Append, Appended, Change, ChangeWhat, Changed};
+use crate::telemetry::metric;
 
 /// A message that is stored, with the slug its frame says.
 #[derive(Debug, Clone)]
@@ -89,7 +90,11 @@ impl Node {
         done: Box<dyn FnOnce(Result<Told>) + Send>,
     ) -> Result<()> {
         self.take_message_token(who)?;
-        let (room, slug) = self.locate(who, room).await?;
+        let (room, slug) = match who.role {
+            SiteRole::User => self.locate(who, room).await?,
+            // The store lets an administrator delete anywhere, so whether they may know of the room is asked here.
+            SiteRole::Admin => self.locate_afresh(who, room).await?,
+        };
         let change = Change { room, actor: who.id, id, what };
         self.appender.submit(slug, who.clone(), What::Change(change), into_told(done));
         Ok(())
@@ -151,7 +156,6 @@ impl Node {
         // Our own sockets first: they need no broker, and its echo is then known.
         self.offer(room, Frame { seq, id, text: text.clone() });
         self.broker.publish(Channel::Room(room), Envelope::Change { seq, id, text }.encode());
-        self.metrics.messages.increment(1);
     }
 }
 
@@ -169,7 +173,17 @@ impl Committed for Delivering {
 }
 
 fn into_told(done: Box<dyn FnOnce(Result<Told>) + Send>) -> Done {
-    Box::new(move |job, outcome| done(outcome.map(|stored| told(job, stored))))
+    Box::new(move |job, outcome| {
+        let outcome = outcome.map(|stored| told(job, stored));
+        let label = match &outcome {
+            Ok(told) if told.unchanged => "unchanged",
+            Ok(_) => "stored",
+            Err(Error::Unavailable(_) | Error::Internal(_)) => "unknown",
+            Err(_) => "refused",
+        };
+        metrics::counter!(metric::MESSAGES, "outcome" => label).increment(1);
+        done(outcome);
+    })
 }
 
 fn told(job: &Job, stored: &Stored) -> Told {

@@ -7,7 +7,6 @@ use crate::telemetry::metric;
 pub struct Metrics {
     pub sockets: Gauge,
     pub rooms: Gauge,
-    pub messages: Counter,
     pub deliveries: Counter,
     pub append_batch_size: Histogram,
     pub append_seconds: Histogram,
@@ -26,7 +25,6 @@ impl Metrics {
         Self {
             sockets: gauge!(metric::SOCKETS),
             rooms: gauge!(metric::ROOMS),
-            messages: counter!(metric::MESSAGES),
             deliveries: counter!(metric::DELIVERIES),
             append_batch_size: histogram!(metric::APPEND_BATCH_SIZE),
             append_seconds: histogram!(metric::APPEND_SECONDS),

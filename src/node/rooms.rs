@@ -12,7 +12,7 @@ use super::Node;
 use crate::error::{Error, Result};
 use crate::model::{Role, RoomInfo, RoomKind, RoomName, RoomRef, SiteRole, Slug, Topic, User, UserId, Username};
 use crate::protocol::frames::Removal;
-use crate::store::{Around, History, Member, NewRoom, Page, RoomChanges, Standing, StoreError};
+use crate::store::{Account, Around, History, Member, NewRoom, Page, RoomChanges, Standing, StoreError};
 
 /// Letters and digits of a slug's tail: none that is read as another.
 const TAIL_LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
@@ -197,7 +197,11 @@ impl Node {
         let seen = self.look(who, room).await?;
         seen.refuse_direct()?;
         seen.demand(Role::Moderator)?;
-        let target = self.user_named(name).await?;
+        let target = self.account_named(name).await?;
+        if target.disabled {
+            return Err(no_such_user());
+        }
+        let target = target.user.id;
         let wanted = match (self.standing(target, &seen.info).await?, role) {
             (Standing::Member(_), None) => return Ok(()),
             (Standing::Member(now), Some(role)) if now == role => return Ok(()),
@@ -221,7 +225,7 @@ impl Node {
     async fn removable(&self, seen: &Seen, name: &Username) -> Result<UserId> {
         seen.refuse_direct()?;
         seen.demand(Role::Moderator)?;
-        let target = self.user_named(name).await?;
+        let target = self.account_named(name).await?.user.id;
         let Standing::Member(role) = self.standing(target, &seen.info).await? else {
             return Err(Error::NotFound("there is no such member".to_owned()));
         };
@@ -249,11 +253,8 @@ impl Node {
         Ok(access.standing)
     }
 
-    async fn user_named(&self, name: &Username) -> Result<UserId> {
-        match self.store.account_by_name(name).await? {
-            Some(account) if !account.disabled => Ok(account.user.id),
-            _ => Err(Error::NotFound("there is no such user".to_owned())),
-        }
+    async fn account_named(&self, name: &Username) -> Result<Account> {
+        self.store.account_by_name(name).await?.ok_or_else(no_such_user)
     }
 
     /// Counts of who is online are a courtesy: a room is shown without them when nobody knows.
@@ -299,6 +300,10 @@ impl Seen {
 
 fn power(who: &User, role: Option<Role>) -> Option<Role> {
     if who.role == SiteRole::Admin { Some(Role::Owner) } else { role }
+}
+
+fn no_such_user() -> Error {
+    Error::NotFound("there is no such user".to_owned())
 }
 
 fn banned_there() -> Error {

@@ -14,7 +14,7 @@ use crate::model::{RoomId, Seq, User, Username};
 use crate::protocol::frames::ServerFrame;
 use crate::protocol::incoming::Echo;
 
-/// Close codes of the contract.
+/// The close codes of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     Normal = 1000,

@@ -69,7 +69,7 @@ pub enum Rule {
     NotAtHead,
     /// G3: at the end a joined client's messages differ from the history.
     StateDiffers,
-    /// A frame that is not what the contract says.
+    /// A frame that is not what the protocol says.
     Unreadable,
     /// A frame of a room the socket was not in.
     NotJoined,

@@ -1,4 +1,4 @@
-//! A whole chat client, as the contract expects one: it keeps epoch and last `seq` of each room, comes back to
+//! A whole chat client, as the protocol expects one: it keeps epoch and last `seq` of each room, comes back to
 //! another node with full jitter, resumes by `after`, keeps what was not acknowledged and sends it again with the
 //! same nonce. All it does and sees goes into its [`Log`].
 
