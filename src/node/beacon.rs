@@ -19,7 +19,7 @@ const SHARE: u32 = 20;
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
 const BEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// Rows of deleted rooms removed in one go, and how often.
+/// Rows that nobody needs any more removed in one go, and how often.
 const PURGE_LIMIT: u32 = 1_000;
 const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ impl Node {
             self.close_idle_rooms();
             if purged.elapsed() >= PURGE_INTERVAL {
                 purged = Instant::now();
-                self.store.purge_deleted(PURGE_LIMIT).await.ok();
+                self.store.purge(PURGE_LIMIT).await.ok();
             }
             self.metrics.rooms.set(self.hub.room_count() as f64);
             self.metrics.sockets.set(self.hub.session_count() as f64);
