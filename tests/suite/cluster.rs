@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use salon::engine::http::Account;
+use salon::engine::log::{Act, Outcome};
 use salon::engine::socket::{Incoming, Opening, Socket};
 use salon::engine::workload::{Mix, Pace, Plan, Stop};
 use serde_json::{Value, json};
@@ -105,8 +106,13 @@ async fn draining_a_node_under_load_loses_nothing() {
     cluster.restart(1).await;
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("SIGTERM of a node", &finished, &nodes(&cluster));
-    let counts = &finished.report.counts;
-    assert_eq!(counts.unknown, 0, "every send found its end: {counts:?}");
+    // An edit that was tried again may find its message deleted since, and then nobody knows; a send always knows.
+    for log in &finished.logs {
+        for (op, outcome) in log.ops.iter().zip(log.outcomes()) {
+            let in_doubt = matches!(op.act, Act::Send { .. }) && outcome == Outcome::Unknown;
+            assert!(!in_doubt, "{}: {op:?} found no end", log.user);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,12 +133,13 @@ async fn presence_is_right_after_a_kill() {
     let gone = &people[2].user.username;
     for (node, socket) in sockets.iter_mut().take(2).enumerate() {
         await_online(&cluster, node, &people[node], &room, 2, 3 * count).await;
-        let left = socket
-            .expect_where("the user_leave of the killed", 3 * count, |frame| {
-                frame["type"] == "user_leave" && frame["user"] == gone.as_str()
-            })
-            .await
-            .expect("it is told");
+        // One by one or the whole list at once, as the server likes.
+        let told = |frame: &Value| match frame["type"].as_str() {
+            Some("user_leave") => frame["user"] == gone.as_str(),
+            Some("user_list") => frame["user_count"] == 2 && !frame["users"].to_string().contains(gone),
+            _ => false,
+        };
+        let left = socket.expect_where("that the killed is gone", 3 * count, told).await.expect("it is told");
         assert_eq!(left["user_count"], 2, "{left}");
         eprintln!("presence after kill -9: node {node} was right after {:?} (promised: 15 s)", killed.elapsed());
     }
@@ -232,7 +239,10 @@ async fn strangers_get_nothing_of_a_private_room() {
         let content = format!("without her {number}");
         inside.send(json!({"type": "send", "room": room.slug, "content": content})).await.expect("alive");
     }
-    inside.expect_where("the last one", QUIET, |frame| frame["content"] == "without her 4").await.expect("told");
+    let last = |frame: &Value| frame["content"] == "without her 4";
+    if !inside.passed.iter().any(last) {
+        inside.expect_where("the last one", QUIET, last).await.expect("told");
+    }
     // Longer than a lost hint takes to be healed: nothing may come that way either.
     let until = Instant::now() + Duration::from_secs(4);
     while let Some(left) = until.checked_duration_since(Instant::now()) {
