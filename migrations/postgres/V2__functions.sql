@@ -265,6 +265,40 @@ BEGIN
 END
 $$;
 
+-- Gives a user another password and ends their login sessions but p_keep; those it ended, or NULL: no such user. The
+-- user's row is locked first, and by a statement of its own: a login session that was being begun with the password of
+-- before is seen by the deletion, or finds another password.
+CREATE FUNCTION salon_set_password(p_user bigint, p_hash text, p_keep text) RETURNS text[]
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_ended text[];
+BEGIN
+    UPDATE users u SET password_hash = p_hash WHERE u.id = p_user;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    WITH ended AS (
+        DELETE FROM login_sessions s WHERE s.user_id = p_user AND s.id IS DISTINCT FROM p_keep RETURNING s.id
+    ), told AS (
+        INSERT INTO revocations (login_session_id) SELECT id FROM ended
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_ended FROM ended;
+    RETURN v_ended;
+END
+$$;
+
+-- Disabling ends the user's login sessions; false: no such user. In two statements for the same reason.
+CREATE FUNCTION salon_set_disabled(p_user bigint, p_disabled boolean) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    UPDATE users u SET disabled = p_disabled WHERE u.id = p_user;
+    IF NOT FOUND THEN RETURN false; END IF;
+    IF p_disabled THEN
+        DELETE FROM login_sessions s WHERE s.user_id = p_user;
+        INSERT INTO revocations (user_id) VALUES (p_user);
+    END IF;
+    RETURN true;
+END
+$$;
+
 -- Spends a refresh token. Outcomes: 0 unknown, 1 renewed, 2 spent within the grace (`successor` is what it got then),
 -- 3 spent before: the login session has been ended. The row's lock comes first, so that what is read after it is what
 -- whoever held it has left.

@@ -29,6 +29,7 @@ impl Node {
         let mut beaten = None::<Instant>;
         let mut purged = Instant::now();
         let mut window = revoked::KEPT;
+        let mut looked_at = Instant::now();
         loop {
             let started = Instant::now();
             let looked = self.look_at_store(window).await;
@@ -37,9 +38,10 @@ impl Node {
             self.health.database(looked.is_ok());
             self.metrics.database_up.set(if looked.is_ok() { 1.0 } else { 0.0 });
             match looked {
-                Ok(()) => window = revoked::WINDOW,
+                Ok(()) => (looked_at, window) = (started, revoked::WINDOW),
                 Err(error) => tracing::debug!(%error, "the beacon could not look"),
             }
+            window = window.max(looked_at.elapsed() + revoked::WINDOW);
             if beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
                 self.beat().await;
                 beaten = Some(Instant::now());

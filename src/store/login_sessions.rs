@@ -16,11 +16,25 @@ pub struct NewLoginSession {
     /// 128 random bits in hex; also the `sid` of its access tokens, and the first part of its refresh tokens.
     pub id: String,
     pub user: UserId,
+    /// What the password was checked against: if it is another one by now, the check is worth nothing.
+    pub password_hash: String,
     /// SHA-256 of the refresh token.
     pub refresh_hash: Vec<u8>,
     pub agent: String,
     pub address: String,
     pub lifetime: Duration,
+}
+
+/// A login session as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginSession {
+    pub id: String,
+    pub created_at: Timestamp,
+    /// When it began or was refreshed last.
+    pub seen_at: Timestamp,
+    /// Those of the log-in.
+    pub address: String,
+    pub agent: String,
 }
 
 /// Something that was allowed and is not any more. Rows are only ever appended.

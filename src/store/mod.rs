@@ -310,13 +310,16 @@ pub trait Store: Send + Sync + 'static {
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
     async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>>;
-    /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction.
-    /// Those it ended; `None`: no such user.
+    /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction;
+    /// none begun with the password of before comes after it. Those it ended; `None`: no such user.
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>>;
     /// Disabling ends the user's login sessions and appends a [`Revoked::User`] in the same transaction.
     /// `false`: no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()>;
+    /// `false`, and nothing done, when the user was disabled or given another password since it was checked.
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool>;
+    /// The user's login sessions that live, those seen last first, at most `limit`.
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>>;
     /// Ends it and appends a [`Revoked::LoginSession`] in the same transaction; `false`: it was not there.
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool>;
     /// Spends a refresh token. Atomic: of many that spend one at the same time, on any node, one gets

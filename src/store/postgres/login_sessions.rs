@@ -9,20 +9,45 @@ use super::pool::Pool;
 use super::rows::{get, milliseconds, time};
 use super::users::user;
 
-/// Sessions of the same user that expired go on the way, so that they do not pile up.
-pub async fn create(pool: &Pool, new: NewLoginSession) -> Result<()> {
-    pool.query(
-        "WITH expired AS (
-             DELETE FROM login_sessions WHERE user_id = $2 AND expires_at < clock_timestamp() RETURNING id
-         ), told AS (
-             INSERT INTO revocations (login_session_id) SELECT id FROM expired
-         )
-         INSERT INTO login_sessions (id, user_id, refresh_hash, agent, address, expires_at)
-         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 millisecond')",
-        &[&new.id, &new.user.0, &new.refresh_hash, &new.agent, &new.address, &(milliseconds(new.lifetime) as f64)],
-    )
-    .await?;
-    Ok(())
+/// Sessions of the same user that expired go on the way, so that they do not pile up. The user's row is locked, so that
+/// this comes before a new password, which ends the session, or after it and is refused.
+pub async fn create(pool: &Pool, new: NewLoginSession) -> Result<bool> {
+    let row = pool
+        .first(
+            "WITH holder AS (
+                 SELECT id FROM users WHERE id = $2 AND password_hash = $7 AND NOT disabled FOR SHARE
+             ), expired AS (
+                 DELETE FROM login_sessions
+                 WHERE user_id IN (SELECT id FROM holder) AND expires_at < clock_timestamp() RETURNING id
+             ), told AS (
+                 INSERT INTO revocations (login_session_id) SELECT id FROM expired
+             )
+             INSERT INTO login_sessions (id, user_id, refresh_hash, agent, address, expires_at)
+             SELECT $1, id, $3, $4, $5, clock_timestamp() + $6 * interval '1 millisecond' FROM holder
+             RETURNING id",
+            &[
+                &new.id,
+                &new.user.0,
+                &new.refresh_hash,
+                &new.agent,
+                &new.address,
+                &(milliseconds(new.lifetime) as f64),
+                &new.password_hash,
+            ],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+pub async fn list(pool: &Pool, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+    let rows = pool
+        .query(
+            "SELECT id, created_at, seen_at, address, agent FROM login_sessions
+             WHERE user_id = $1 AND expires_at > clock_timestamp() ORDER BY seen_at DESC, id LIMIT $2",
+            &[&user.0, &i64::from(limit)],
+        )
+        .await?;
+    rows.iter().map(login_session).collect()
 }
 
 pub async fn end(pool: &Pool, user: UserId, id: &str) -> Result<bool> {
@@ -65,14 +90,9 @@ pub async fn rotate(pool: &Pool, rotate: &Rotate) -> Result<Rotation> {
     }
 }
 
-/// A login that raced with disabling its user may have left a session behind: it does not live either.
 pub async fn live(pool: &Pool, ids: &[String]) -> Result<Vec<String>> {
     let rows = pool
-        .query(
-            "SELECT s.id FROM login_sessions s JOIN users u ON u.id = s.user_id
-             WHERE s.id = ANY ($1) AND s.expires_at > clock_timestamp() AND NOT u.disabled",
-            &[&ids],
-        )
+        .query("SELECT id FROM login_sessions WHERE id = ANY ($1) AND expires_at > clock_timestamp()", &[&ids])
         .await?;
     rows.iter().map(|row| get(row, 0)).collect()
 }
@@ -98,6 +118,16 @@ pub async fn purge(pool: &Pool, limit: u32) -> Result<u32> {
         .await?;
     let removed: i64 = row.map_or(Ok(0), |row| get(&row, 0))?;
     Ok(u32::try_from(removed).unwrap_or(limit).min(limit))
+}
+
+fn login_session(row: &Row) -> Result<LoginSession> {
+    Ok(LoginSession {
+        id: get(row, 0)?,
+        created_at: time(row, 1)?,
+        seen_at: time(row, 2)?,
+        address: get(row, 3)?,
+        agent: get(row, 4)?,
+    })
 }
 
 fn revocation(row: &Row) -> Result<Revocation> {

@@ -72,8 +72,12 @@ impl Store for Postgres {
         users::set_disabled(&self.pool, user, disabled).await
     }
 
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()> {
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool> {
         login_sessions::create(&self.pool, new).await
+    }
+
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+        login_sessions::list(&self.pool, user, limit).await
     }
 
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool> {

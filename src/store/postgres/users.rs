@@ -48,44 +48,14 @@ pub async fn by_issuer(pool: &Pool, issuer: &str, subject: &str) -> Result<Optio
     row.as_ref().map(account).transpose()
 }
 
-pub async fn set_password(
-    pool: &Pool,
-    user: UserId,
-    hash: &str,
-    keep: Option<&str>,
-) -> Result<Option<Vec<String>>> {
-    let row = pool
-        .first(
-            "WITH changed AS (
-                 UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING id
-             ), ended AS (
-                 DELETE FROM login_sessions
-                 WHERE user_id IN (SELECT id FROM changed) AND id IS DISTINCT FROM $3 RETURNING id
-             ), told AS (
-                 INSERT INTO revocations (login_session_id) SELECT id FROM ended
-             )
-             SELECT ARRAY(SELECT id FROM ended) FROM changed",
-            &[&user.0, &hash, &keep],
-        )
-        .await?;
-    row.map(|row| get(&row, 0)).transpose()
+pub async fn set_password(pool: &Pool, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
+    let row = pool.first("SELECT salon_set_password($1, $2, $3)", &[&user.0, &hash, &keep]).await?;
+    row.map_or(Ok(None), |row| get(&row, 0))
 }
 
 pub async fn set_disabled(pool: &Pool, user: UserId, disabled: bool) -> Result<bool> {
-    let row = pool
-        .first(
-            "WITH changed AS (
-                 UPDATE users SET disabled = $2 WHERE id = $1 RETURNING id
-             ), ended AS (
-                 DELETE FROM login_sessions WHERE $2 AND user_id IN (SELECT id FROM changed)
-             ), told AS (
-                 INSERT INTO revocations (user_id) SELECT id FROM changed WHERE $2
-             )
-             SELECT id FROM changed",
-            &[&user.0, &disabled],
-        )
-        .await?;
-    Ok(row.is_some())
+    let row = pool.first("SELECT salon_set_disabled($1, $2)", &[&user.0, &disabled]).await?;
+    row.map_or(Ok(false), |row| get(&row, 0))
 }
 
 fn account(row: &Row) -> Result<Account> {

@@ -9,8 +9,14 @@ use super::rows::ago;
 use super::users::user;
 
 /// Sessions of the same user that expired go on the way, so that they do not pile up.
-pub fn create(db: &Connection, new: &NewLoginSession) -> Result<()> {
+pub fn create(db: &Connection, new: &NewLoginSession) -> Result<bool> {
     let now = Timestamp::now();
+    let allowed = db
+        .prepare_cached("SELECT 1 FROM users WHERE id = ? AND password_hash = ? AND NOT disabled")?
+        .exists(params![new.user.0, new.password_hash])?;
+    if !allowed {
+        return Ok(false);
+    }
     end_all(db, "DELETE FROM login_sessions WHERE user_id = ? AND expires_at < ? RETURNING id", [new.user.0, now.0])?;
     db.prepare_cached(
         "INSERT INTO login_sessions (id, user_id, refresh_hash, agent, address, created_at, seen_at, expires_at)
@@ -25,7 +31,24 @@ pub fn create(db: &Connection, new: &NewLoginSession) -> Result<()> {
         now.0,
         now.plus(new.lifetime).0
     ])?;
-    Ok(())
+    Ok(true)
+}
+
+pub fn list(db: &Connection, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, created_at, seen_at, address, agent FROM login_sessions
+         WHERE user_id = ? AND expires_at > ? ORDER BY seen_at DESC, id LIMIT ?",
+    )?;
+    let rows = statement.query_map(params![user.0, Timestamp::now().0, limit], |row| {
+        Ok(LoginSession {
+            id: row.get(0)?,
+            created_at: Timestamp(row.get(1)?),
+            seen_at: Timestamp(row.get(2)?),
+            address: row.get(3)?,
+            agent: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 pub fn end(db: &Connection, user: UserId, id: &str) -> Result<bool> {
@@ -66,13 +89,9 @@ pub fn rotate(db: &Connection, rotate: &Rotate) -> Result<Rotation> {
     Ok(Rotation::Ended { user: user.id })
 }
 
-/// A login that raced with disabling its user may have left a session behind: it does not live either.
 pub fn live(db: &Connection, ids: Vec<String>) -> Result<Vec<String>> {
     let now = Timestamp::now().0;
-    let mut statement = db.prepare_cached(
-        "SELECT 1 FROM login_sessions s JOIN users u ON u.id = s.user_id
-         WHERE s.id = ? AND s.expires_at > ? AND NOT u.disabled",
-    )?;
+    let mut statement = db.prepare_cached("SELECT 1 FROM login_sessions WHERE id = ? AND expires_at > ?")?;
     let mut live = Vec::new();
     for id in ids {
         if statement.exists(params![id, now])? {

@@ -117,8 +117,12 @@ impl Store for Sqlite {
         self.threads.write(move |db| users::set_disabled(db, user, disabled)).await
     }
 
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()> {
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool> {
         self.threads.write(move |db| login_sessions::create(db, &new)).await
+    }
+
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+        self.threads.read(move |db| login_sessions::list(db, user, limit)).await
     }
 
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool> {

@@ -72,11 +72,7 @@ pub fn set_disabled(db: &Connection, user: UserId, disabled: bool) -> Result<boo
 }
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account {
-        user: user(row)?,
-        password_hash: row.get(3)?,
-        disabled: row.get(4)?,
-    })
+    Ok(Account { user: user(row)?, password_hash: row.get(3)?, disabled: row.get(4)? })
 }
 
 /// From id, name and role in the first columns.
