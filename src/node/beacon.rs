@@ -19,9 +19,6 @@ const SHARE: u32 = 20;
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
 const BEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// Rows that nobody needs any more removed in one go, and how often.
-const PURGE_LIMIT: u32 = 1_000;
-const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
@@ -47,9 +44,9 @@ impl Node {
                 beaten = Some(Instant::now());
             }
             self.close_idle_rooms();
-            if purged.elapsed() >= PURGE_INTERVAL {
+            if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
                 purged = Instant::now();
-                self.store.purge(PURGE_LIMIT).await.ok();
+                self.store.purge(self.config.node.purge_rows).await.ok();
             }
             self.metrics.rooms.set(self.hub.room_count() as f64);
             self.metrics.sockets.set(self.hub.session_count() as f64);
