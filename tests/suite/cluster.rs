@@ -296,7 +296,8 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_session_goes_on_and_ends_on_every_node() {
-    let cluster = Cluster::start(2).await;
+    // The beacon is slow, so that the hint must do it.
+    let cluster = Cluster::of(2).env("SALON_NODE__BEACON_INTERVAL_MS", "30000").start().await;
     let alice = cluster.user(0, "alice").await;
     let elsewhere = alice.http.at(&cluster.url(1));
     let mut sockets = [socket(&cluster, 0, &alice).await, socket(&cluster, 1, &alice).await];
