@@ -88,6 +88,10 @@ impl Error {
         Self::NotFound("there is no such room".to_owned())
     }
 
+    pub fn login_ended() -> Self {
+        Self::Unauthenticated("this login has ended; log in again".to_owned())
+    }
+
     pub fn unavailable(what: impl Into<String>) -> Self {
         Self::Unavailable(what.into())
     }

@@ -48,7 +48,7 @@ enum UserCommand {
         #[arg(long)]
         admin: bool,
     },
-    /// Set an account's password, asked for or read from standard input.
+    /// Set an account's password, asked for or read from standard input, and end its login sessions.
     Passwd { name: String },
     /// Disable an account; running nodes act on it within 5 seconds.
     Disable { name: String },
@@ -118,8 +118,9 @@ async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
                 return Err(Failure::Failed(format!("{name} logs in through an issuer of your own, by no password")));
             }
             let hash = new_password(&account.user.username).await?;
-            store.set_password(account.user.id, &hash).await.map_err(Error::from)?;
-            println!("the password of {} was set", account.user.username);
+            let ended = store.set_password(account.user.id, &hash, None).await.map_err(Error::from)?;
+            let ended = ended.map_or(0, |sessions| sessions.len());
+            println!("the password of {} was set; login sessions ended: {ended}", account.user.username);
         }
         UserCommand::Disable { name } => {
             let store = open(config).await?;

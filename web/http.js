@@ -2,14 +2,17 @@
 
 import { SalonError, checkSession } from './salon.js';
 
+/** Where nobody is logged in yet. */
+const DOORS = new Set(['/api/account/login', '/api/account/register']);
+
 /** Gives `{body, links}`: the parsed answer (null when empty), and its `Link` header by `rel`. */
 export async function call(method, path, body) {
-  let response = await request(method, path, body);
-  if (response.status === 401 && !path.startsWith('/api/account/')) {
+  let { response, parsed } = await ask(method, path, body);
+  // A wrong password is a 401 of another code: nothing to renew, and trying it again would count twice.
+  if (response.status === 401 && parsed?.code === 'unauthenticated' && !DOORS.has(path)) {
     const session = await checkSession();
-    if (session.state === 'ok') response = await request(method, path, body);
+    if (session.state === 'ok') ({ response, parsed } = await ask(method, path, body));
   }
-  const parsed = response.status === 204 ? null : await response.json().catch(() => null);
   if (!response.ok) throw problem(response, parsed);
   return { body: parsed, links: parseLinks(response.headers.get('Link')) };
 }
@@ -22,6 +25,11 @@ export function parseLinks(header) {
     links[rel] = url.pathname + url.search;
   }
   return links;
+}
+
+async function ask(method, path, body) {
+  const response = await request(method, path, body);
+  return { response, parsed: response.status === 204 ? null : await response.json().catch(() => null) };
 }
 
 async function request(method, path, body) {

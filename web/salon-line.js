@@ -134,8 +134,9 @@ export class Line {
     this.clock.clearTimeout(this.#moveTimer);
     this.#attempt += 1;
     this.#openIn(backoffMs(this.#attempt - 1, this.random));
-    // A socket that never came up does not say why; one whose token ran out needs a new one.
-    if (!this.main && (!wasLive || code === 4010)) this.#askWhy();
+    // A socket that never came up does not say why; one whose token ran out needs a new one. Also beside one that still
+    // stands: a node that is going leaves little time, and the access of who has been here for long has run out.
+    if (!wasLive || code === 4010) this.#askWhy();
   }
 
   #openIn(waitMs) {

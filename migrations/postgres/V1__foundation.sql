@@ -15,19 +15,28 @@ CREATE TABLE users (
 
 -- One browser or program logged in by password. Ending it removes the row; `revocations` tells the nodes.
 CREATE TABLE login_sessions (
-    id                    text COLLATE "C" PRIMARY KEY,
-    user_id               bigint NOT NULL REFERENCES users,
-    refresh_hash          bytea NOT NULL CONSTRAINT login_sessions_refresh UNIQUE,
-    -- The token spent last, and when: it gets the same successor for a while, and ends the session afterwards.
-    previous_refresh_hash bytea CONSTRAINT login_sessions_previous UNIQUE,
-    rotated_at            timestamptz,
-    agent                 text NOT NULL,
-    address               text NOT NULL,
-    created_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
-    seen_at               timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at            timestamptz NOT NULL
+    id           text COLLATE "C" PRIMARY KEY,
+    user_id      bigint NOT NULL REFERENCES users,
+    -- Of the one token that has not been spent.
+    refresh_hash bytea NOT NULL,
+    agent        text NOT NULL,
+    address      text NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at   timestamptz NOT NULL
 );
 CREATE INDEX login_sessions_user ON login_sessions (user_id);
+CREATE INDEX login_sessions_expiry ON login_sessions (expires_at);
+
+-- Tokens spent lately, which still get the same successor. A token names its login session: one that is neither
+-- current nor here was spent longer ago, or is a forgery, and ends the session.
+CREATE TABLE spent_refresh_tokens (
+    login_session_id text COLLATE "C" NOT NULL REFERENCES login_sessions ON DELETE CASCADE,
+    hash             bytea NOT NULL,
+    successor_hash   bytea NOT NULL,
+    spent_at         timestamptz NOT NULL,
+    PRIMARY KEY (login_session_id, hash)
+);
 
 CREATE TABLE revocations (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -264,3 +264,107 @@ BEGIN
     RETURN v_removed;
 END
 $$;
+
+-- Gives a user another password and ends their login sessions but p_keep; those it ended, or NULL: no such user. The
+-- user's row is locked first, and by a statement of its own: a login session that was being begun with the password of
+-- before is seen by the deletion, or finds another password.
+CREATE FUNCTION salon_set_password(p_user bigint, p_hash text, p_keep text) RETURNS text[]
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_ended text[];
+BEGIN
+    UPDATE users u SET password_hash = p_hash WHERE u.id = p_user;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    WITH ended AS (
+        DELETE FROM login_sessions s WHERE s.user_id = p_user AND s.id IS DISTINCT FROM p_keep RETURNING s.id
+    ), told AS (
+        INSERT INTO revocations (login_session_id) SELECT id FROM ended
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_ended FROM ended;
+    RETURN v_ended;
+END
+$$;
+
+-- Disabling ends the user's login sessions; false: no such user. In two statements for the same reason.
+CREATE FUNCTION salon_set_disabled(p_user bigint, p_disabled boolean) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    UPDATE users u SET disabled = p_disabled WHERE u.id = p_user;
+    IF NOT FOUND THEN RETURN false; END IF;
+    IF p_disabled THEN
+        DELETE FROM login_sessions s WHERE s.user_id = p_user;
+        INSERT INTO revocations (user_id) VALUES (p_user);
+    END IF;
+    RETURN true;
+END
+$$;
+
+-- Spends a refresh token. Outcomes: 0 unknown, 1 renewed, 2 spent within the grace (`successor` is what it got then),
+-- 3 spent before: the login session has been ended. The row's lock comes first, so that what is read after it is what
+-- whoever held it has left.
+CREATE FUNCTION salon_rotate_refresh(
+    p_session text, p_spent bytea, p_successor bytea, p_grace interval, p_lifetime interval, p_spent_max bigint
+) RETURNS TABLE (outcome integer, successor bytea, account bigint, name text, site_role text)
+LANGUAGE plpgsql VOLATILE ROWS 1 AS $$
+DECLARE
+    v_session login_sessions;
+    v_now timestamptz;
+BEGIN
+    outcome := 0;
+    SELECT * INTO v_session FROM login_sessions s WHERE s.id = p_session FOR UPDATE;
+    v_now := clock_timestamp();
+    SELECT u.id, u.username, u.role INTO account, name, site_role
+        FROM users u WHERE u.id = v_session.user_id AND v_session.expires_at > v_now AND NOT u.disabled;
+    IF account IS NULL THEN RETURN NEXT; RETURN; END IF;
+
+    IF v_session.refresh_hash = p_spent THEN
+        outcome := 1;
+        DELETE FROM spent_refresh_tokens t WHERE t.login_session_id = p_session
+            AND (t.spent_at <= v_now - p_grace OR t.hash <> ALL (ARRAY(
+                SELECT x.hash FROM spent_refresh_tokens x WHERE x.login_session_id = p_session
+                ORDER BY x.spent_at DESC LIMIT p_spent_max - 1)));
+        INSERT INTO spent_refresh_tokens (login_session_id, hash, successor_hash, spent_at)
+            VALUES (p_session, p_spent, p_successor, v_now);
+        UPDATE login_sessions s SET refresh_hash = p_successor, seen_at = v_now, expires_at = v_now + p_lifetime
+            WHERE s.id = p_session;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    SELECT t.successor_hash INTO successor FROM spent_refresh_tokens t
+        WHERE t.login_session_id = p_session AND t.hash = p_spent AND t.spent_at > v_now - p_grace;
+    IF FOUND THEN
+        outcome := 2;
+        UPDATE login_sessions s SET seen_at = v_now WHERE s.id = p_session;
+    ELSE
+        outcome := 3;
+        DELETE FROM login_sessions s WHERE s.id = p_session;
+        INSERT INTO revocations (login_session_id) VALUES (p_session);
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+-- Removes up to p_limit rows: login sessions that have expired, with a revocation of each, then revocations older than
+-- p_kept.
+CREATE FUNCTION salon_purge_login_sessions(p_limit bigint, p_kept interval) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_expired bigint;
+    v_old bigint;
+BEGIN
+    WITH expired AS (
+        DELETE FROM login_sessions s WHERE s.id = ANY (ARRAY(
+            SELECT x.id FROM login_sessions x WHERE x.expires_at < clock_timestamp()
+            ORDER BY x.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED))
+        RETURNING s.id
+    )
+    INSERT INTO revocations (login_session_id) SELECT id FROM expired;
+    GET DIAGNOSTICS v_expired = ROW_COUNT;
+    DELETE FROM revocations r WHERE r.id = ANY (ARRAY(
+        SELECT x.id FROM revocations x WHERE x.at < clock_timestamp() - p_kept
+        ORDER BY x.at LIMIT p_limit - v_expired FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS v_old = ROW_COUNT;
+    RETURN v_expired + v_old;
+END
+$$;

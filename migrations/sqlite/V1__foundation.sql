@@ -14,19 +14,28 @@ CREATE TABLE users (
 ) STRICT;
 
 CREATE TABLE login_sessions (
-    id                    TEXT PRIMARY KEY,
-    user_id               INTEGER NOT NULL REFERENCES users,
-    refresh_hash          BLOB NOT NULL UNIQUE,
-    -- The token spent last, and when: it gets the same successor for a while, and ends the session afterwards.
-    previous_refresh_hash BLOB UNIQUE,
-    rotated_at            INTEGER,
-    agent                 TEXT NOT NULL,
-    address               TEXT NOT NULL,
-    created_at            INTEGER NOT NULL,
-    seen_at               INTEGER NOT NULL,
-    expires_at            INTEGER NOT NULL
+    id           TEXT PRIMARY KEY,
+    user_id      INTEGER NOT NULL REFERENCES users,
+    -- Of the one token that has not been spent.
+    refresh_hash BLOB NOT NULL,
+    agent        TEXT NOT NULL,
+    address      TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    seen_at      INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX login_sessions_user ON login_sessions (user_id);
+CREATE INDEX login_sessions_expiry ON login_sessions (expires_at);
+
+-- Tokens spent lately, which still get the same successor. A token names its login session: one that is neither
+-- current nor here was spent longer ago, or is a forgery, and ends the session.
+CREATE TABLE spent_refresh_tokens (
+    login_session_id TEXT NOT NULL REFERENCES login_sessions ON DELETE CASCADE,
+    hash             BLOB NOT NULL,
+    successor_hash   BLOB NOT NULL,
+    spent_at         INTEGER NOT NULL,
+    PRIMARY KEY (login_session_id, hash)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE revocations (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,

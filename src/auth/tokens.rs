@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde::{Deserialize, Serialize};
 
 use super::issuers::Issuers;
+use super::refresh::Successors;
 use crate::config::{Auth, ConfigError};
 use crate::error::{Error, Result};
 use crate::model::{SiteRole, Timestamp, User, UserId, Username};
@@ -52,6 +53,8 @@ pub struct Tokens {
     accepted: Vec<DecodingKey>,
     validation: Validation,
     issuers: Issuers,
+    /// Of refresh tokens, by the same secrets.
+    pub successors: Successors,
 }
 
 /// Why a key did not accept a token.
@@ -102,15 +105,17 @@ impl Identity {
 impl Tokens {
     /// `secret` is what [`super::secret::resolve`] found. The error names the issuer's key that cannot be used.
     pub fn new(auth: &Auth, secret: &[u8]) -> Result<Self, ConfigError> {
-        let mut accepted = vec![DecodingKey::from_secret(secret)];
-        if let Some(previous) = &auth.previous_secret {
-            accepted.push(DecodingKey::from_secret(previous.as_bytes()));
-        }
+        let previous = auth.previous_secret.as_ref().map(String::as_bytes);
+        let own: Vec<&[u8]> = std::iter::once(secret).chain(previous).collect();
         let issuers = Issuers::new(&auth.issuers)?;
-        let own: Vec<&[u8]> =
-            std::iter::once(secret).chain(auth.previous_secret.as_ref().map(|previous| previous.as_bytes())).collect();
         issuers.refuse_keys(&own)?;
-        Ok(Self { signing: EncodingKey::from_secret(secret), accepted, validation: own_validation(), issuers })
+        Ok(Self {
+            signing: EncodingKey::from_secret(secret),
+            accepted: own.into_iter().map(DecodingKey::from_secret).collect(),
+            validation: own_validation(),
+            issuers,
+            successors: Successors::new(secret, previous),
+        })
     }
 
     /// An access token for this login session, and how many seconds it lives.

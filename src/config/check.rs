@@ -61,6 +61,8 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("node.beacon_interval_ms", 50, 60_000),
     ("node.beacon_interval_unwell_ms", 50, 60_000),
     ("node.beacon_chunk", 1, 100_000),
+    ("node.purge_interval_s", 1, 3_600),
+    ("node.purge_rows", 1, 100_000),
     ("node.room_linger_s", 0, 86_400),
     ("node.heartbeat_s", 1, 3_600),
     ("node.pong_timeout_s", 1, 3_600),

@@ -192,6 +192,9 @@ pub struct Node {
     pub beacon_interval_unwell_ms: u64,
     /// Rooms asked for in one query of the beacon.
     pub beacon_chunk: usize,
+    /// How often rows that nobody needs any more are removed, and how many in one go.
+    pub purge_interval_s: u64,
+    pub purge_rows: u32,
     /// A room without sockets is kept this long.
     pub room_linger_s: u64,
     pub heartbeat_s: u64,
@@ -343,6 +346,8 @@ impl Default for Node {
             beacon_interval_ms: 2_000,
             beacon_interval_unwell_ms: 300,
             beacon_chunk: 5_000,
+            purge_interval_s: 30,
+            purge_rows: 1_000,
             room_linger_s: 30,
             heartbeat_s: 25,
             pong_timeout_s: 20,

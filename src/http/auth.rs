@@ -51,7 +51,7 @@ pub async fn identify(node: &Node, token: &str, by: By) -> Result<Caller> {
     let (issued_at, expires_at) = (identity.issued_at(), identity.expires_at());
     let user = node.accounts.resolve(identity).await?;
     if node.is_revoked(user.id, login_session.as_deref(), issued_at.map(|at| at.0.div_euclid(1_000))) {
-        return Err(Error::Unauthenticated("this login has ended; log in again".to_owned()));
+        return Err(Error::login_ended());
     }
     Ok(Caller { user, login_session, issued_at, expires_at, by })
 }

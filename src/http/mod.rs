@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
 use crate::node::Node;
 use crate::telemetry;
@@ -55,7 +55,11 @@ fn api() -> Router<Arc<Node>> {
         .route("/account/register", post(accounts::register))
         .route("/account/login", post(accounts::login))
         .route("/account/token", post(accounts::token))
+        .route("/account/refresh", post(accounts::refresh))
         .route("/account/logout", post(accounts::logout))
+        .route("/account/password", post(accounts::password))
+        .route("/account/sessions", get(accounts::sessions))
+        .route("/account/sessions/{session}", delete(accounts::end_session))
         .route("/rooms", get(rooms::list).post(rooms::create))
         .route("/rooms/{room}", get(rooms::get).patch(rooms::update).delete(rooms::delete))
         .route("/rooms/{room}/members", get(rooms::members))

@@ -1,4 +1,4 @@
-//! Accounts: registering, logging in and out, and which user a token stands for.
+//! Accounts: registering, logging in, staying logged in, passwords, and which user a token stands for.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::limits::Buckets;
 use super::recent::Recent;
 use super::wished_name;
-use crate::auth::refresh::{LOGIN_SESSION_LIFETIME, RefreshToken, new_login_session_id};
+use crate::auth::refresh::{LOGIN_SESSION_LIFETIME, REFRESH_GRACE, RefreshToken, new_login_session_id};
 use crate::auth::{Identity, Passwords, Tokens, check_password};
 use crate::config::{Limits, Node};
 use crate::error::{Error, Result};
 use crate::model::{SiteRole, User, UserId, Username};
-use crate::store::{Account, Credential, NewLoginSession, NewUser, Store, StoreError};
+use crate::store::{Account, Credential, LoginSession, NewLoginSession, NewUser, Rotate, Rotation, Store, StoreError};
 use crate::telemetry::metric;
 
 /// Who asks to be let in: kept with the login session, for its owner to recognise it.
@@ -23,7 +23,7 @@ pub struct Visitor {
     pub agent: String,
 }
 
-/// A login session just begun. It has no `Debug`: its tokens must not come into a log.
+/// A login session just begun or refreshed. It has no `Debug`: its tokens must not come into a log.
 pub struct LoggedIn {
     pub user: User,
     /// The login session's id.
@@ -32,6 +32,16 @@ pub struct LoggedIn {
     /// Seconds until the access token expires.
     pub expires_in: u64,
     pub refresh_token: String,
+}
+
+/// What became of a refresh token that was shown.
+pub enum Refreshed {
+    LoggedIn(LoggedIn),
+    /// Two held what only one may: the login session was ended in the store, and its nodes are to be told.
+    Ended {
+        user: UserId,
+        session: String,
+    },
 }
 
 /// The use cases of accounts, and the limits on trying passwords. One for a node.
@@ -46,6 +56,12 @@ pub struct Accounts {
     known: Mutex<Recent<(String, String), Known>>,
 }
 
+/// Whose password was right, and what it was checked against.
+struct Proven {
+    user: User,
+    password_hash: String,
+}
+
 /// A user of an issuer's, as the store gave it.
 struct Known {
     user: User,
@@ -57,6 +73,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// Names tried for a user of an issuer's; with a random tail each, a third is hardly ever needed.
 const NAMES_TRIED: usize = 6;
 const AGENT_CHARS_MAX: usize = 200;
+/// Login sessions told to their user at once, those seen last; more are there for programs that never log out.
+const LOGIN_SESSIONS_TOLD_MAX: u32 = 200;
 /// How much of a name that cannot be one is looked at when tries are counted.
 const TRIED_NAME_CHARS_MAX: usize = 64;
 
@@ -84,9 +102,9 @@ impl Accounts {
             return Err(StoreError::Taken("username").into());
         }
         let hash = self.passwords.hash(password.to_owned()).await?;
-        let credential = Credential::Password { hash };
+        let credential = Credential::Password { hash: hash.clone() };
         let user = self.store.create_user(NewUser { username, credential, role: SiteRole::User }).await?;
-        self.begin(user, visitor).await
+        self.begin(Proven { user, password_hash: hash }, visitor).await
     }
 
     /// [`Error::InvalidCredentials`] for a wrong name and a wrong password alike, after the same time.
@@ -98,9 +116,51 @@ impl Accounts {
         outcome
     }
 
-    /// Ends a login session in the store, from where every node learns of it; `false`: it was not there.
-    pub async fn logout(&self, user: UserId, session: &str) -> Result<bool> {
-        Ok(self.store.end_login_session(user, session).await?)
+    /// Spends a refresh token for its successor and an access token. [`Error::Unauthenticated`] when it is none of ours
+    /// or its login session is over; [`Error::Unavailable`] also when a node with another secret has spent it just now.
+    pub async fn refresh(&self, token: &str) -> Result<Refreshed> {
+        let spent = RefreshToken::parse(token).ok_or_else(Error::login_ended)?;
+        let successor = self.tokens.successors.next(&spent);
+        let rotate = Rotate {
+            session: spent.session().to_owned(),
+            spent_hash: spent.hash(),
+            successor_hash: successor.hash(),
+            grace: REFRESH_GRACE,
+            lifetime: LOGIN_SESSION_LIFETIME,
+        };
+        let (user, successor) = match self.store.rotate(&rotate).await? {
+            Rotation::Renewed { user } => (user, successor),
+            Rotation::Repeated { user, successor_hash } => {
+                let made = self.tokens.successors.made(&spent, &successor_hash);
+                (user, made.ok_or_else(|| Error::unavailable("another node has just renewed this; try again"))?)
+            }
+            Rotation::Ended { user } => return Ok(Refreshed::Ended { user, session: rotate.session }),
+            Rotation::Unknown => return Err(Error::login_ended()),
+        };
+        self.logged_in(user, rotate.session, successor).map(Refreshed::LoggedIn)
+    }
+
+    /// Sets a user's own password and ends their login sessions but the one that asks, in the store; those it ended.
+    /// A wrong `current` is [`Error::InvalidCredentials`] and counts as a failed log-in.
+    pub async fn change_password(
+        &self,
+        (user, session): (&User, &str),
+        current: &str,
+        new: &str,
+        visitor: &Visitor,
+    ) -> Result<Vec<String>> {
+        check_password(new, &user.username).map_err(|error| match error {
+            Error::Invalid { why, .. } => Error::invalid("new", why),
+            other => other,
+        })?;
+        let Proven { user, .. } = self.prove(user.username.as_str(), current, visitor).await?;
+        let hash = self.passwords.hash(new.to_owned()).await?;
+        self.store.set_password(user.id, &hash, Some(session)).await?.ok_or(Error::InvalidCredentials)
+    }
+
+    /// The user's login sessions, those seen last first.
+    pub async fn login_sessions(&self, user: UserId) -> Result<Vec<LoginSession>> {
+        Ok(self.store.login_sessions(user, LOGIN_SESSIONS_TOLD_MAX).await?)
     }
 
     /// What a token says, by its signature alone. Whether it was withdrawn since is the node's to know.
@@ -134,6 +194,12 @@ impl Accounts {
     }
 
     async fn try_login(&self, username: &str, password: &str, visitor: &Visitor) -> Result<LoggedIn> {
+        let proven = self.prove(username, password, visitor).await?;
+        self.begin(proven, visitor).await
+    }
+
+    /// Checks name and password, within the limits on trying them.
+    async fn prove(&self, username: &str, password: &str, visitor: &Visitor) -> Result<Proven> {
         let address = network(visitor.address);
         self.tries.take(address).map_err(|retry_after| too_many("log-ins from this address", retry_after))?;
         let username = Username::parse(username).map_err(|_| username);
@@ -150,33 +216,40 @@ impl Accounts {
         if !matches!(outcome, Err(Error::InvalidCredentials)) {
             self.failures.give_back(&counted);
         }
-        self.begin(enabled(outcome?)?, visitor).await
+        let (account, password_hash) = outcome?;
+        Ok(Proven { user: enabled(account)?, password_hash })
     }
 
     /// The account that has this name and password; always takes one verification, whatever is wrong.
-    async fn account(&self, username: Option<Username>, password: &str) -> Result<Account> {
+    async fn account(&self, username: Option<Username>, password: &str) -> Result<(Account, String)> {
         let account = match &username {
             Some(username) => self.store.account_by_name(username).await?,
             None => None,
         };
         let hash = account.as_ref().and_then(|account| account.password_hash.clone());
-        let right = self.passwords.verify(password.to_owned(), hash).await?;
-        account.filter(|_| right).ok_or(Error::InvalidCredentials)
+        let right = self.passwords.verify(password.to_owned(), hash.clone()).await?;
+        account.zip(hash).filter(|_| right).ok_or(Error::InvalidCredentials)
     }
 
-    async fn begin(&self, user: User, visitor: &Visitor) -> Result<LoggedIn> {
+    async fn begin(&self, Proven { user, password_hash }: Proven, visitor: &Visitor) -> Result<LoggedIn> {
         let session = new_login_session_id();
-        let refresh = RefreshToken::random();
-        self.store
-            .create_login_session(NewLoginSession {
-                id: session.clone(),
-                user: user.id,
-                refresh_hash: refresh.hash(),
-                agent: visitor.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect(),
-                address: visitor.address.to_canonical().to_string(),
-                lifetime: LOGIN_SESSION_LIFETIME,
-            })
-            .await?;
+        let refresh = RefreshToken::random(&session);
+        let new = NewLoginSession {
+            id: session.clone(),
+            user: user.id,
+            password_hash,
+            refresh_hash: refresh.hash(),
+            agent: visitor.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect(),
+            address: visitor.address.to_canonical().to_string(),
+            lifetime: LOGIN_SESSION_LIFETIME,
+        };
+        if !self.store.create_login_session(new).await? {
+            return Err(Error::InvalidCredentials);
+        }
+        self.logged_in(user, session, refresh)
+    }
+
+    fn logged_in(&self, user: User, session: String, refresh: RefreshToken) -> Result<LoggedIn> {
         let (access_token, expires_in) = self.tokens.mint(&user, &session)?;
         Ok(LoggedIn { user, session, access_token, expires_in, refresh_token: refresh.into_string() })
     }

@@ -19,9 +19,6 @@ const SHARE: u32 = 20;
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
 const BEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// Rows of deleted rooms removed in one go, and how often.
-const PURGE_LIMIT: u32 = 1_000;
-const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
@@ -29,6 +26,7 @@ impl Node {
         let mut beaten = None::<Instant>;
         let mut purged = Instant::now();
         let mut window = revoked::KEPT;
+        let mut looked_at = Instant::now();
         loop {
             let started = Instant::now();
             let looked = self.look_at_store(window).await;
@@ -39,17 +37,18 @@ impl Node {
             // One that failed cost the database nothing, and its return must be noticed soon.
             let rest = if looked.is_ok() { took * SHARE } else { Duration::ZERO };
             match looked {
-                Ok(()) => window = revoked::WINDOW,
+                Ok(()) => (looked_at, window) = (started, revoked::WINDOW),
                 Err(error) => tracing::debug!(%error, "the beacon could not look"),
             }
+            window = window.max(looked_at.elapsed() + revoked::WINDOW);
             if beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
                 self.beat().await;
                 beaten = Some(Instant::now());
             }
             self.close_idle_rooms();
-            if purged.elapsed() >= PURGE_INTERVAL {
+            if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
                 purged = Instant::now();
-                self.store.purge_deleted(PURGE_LIMIT).await.ok();
+                self.store.purge(self.config.node.purge_rows).await.ok();
             }
             self.metrics.rooms.set(self.hub.room_count() as f64);
             self.metrics.sockets.set(self.hub.session_count() as f64);

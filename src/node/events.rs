@@ -63,7 +63,7 @@ impl Node {
 
     fn cluster_notice(&self, notice: Notice) {
         match notice {
-            Notice::SessionEnded { session } => self.end_login_session(&session),
+            Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
             Notice::UserDisabled { user } => self.hub.close_where(Close::AccountDisabled, |s| s.user.id == user),
             Notice::Node { incarnation, database_ok } => self.health.heard(incarnation, database_ok),
             _ => {}

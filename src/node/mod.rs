@@ -10,6 +10,7 @@ mod gate;
 mod health;
 mod hub;
 mod join;
+mod login_sessions;
 mod messages;
 mod metrics;
 mod online;

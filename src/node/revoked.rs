@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::Node;
 use super::session::Close;
-use crate::broker::Channel;
-use crate::error::Result;
-use crate::model::UserId;
-use crate::protocol::envelope::{Envelope, Notice};
+use crate::model::{Timestamp, UserId};
 use crate::store::{Revocation, Revoked};
 
 /// Access tokens live for 15 minutes and are taken 5 s longer; a start reads back this far.
 pub(super) const KEPT: Duration = Duration::from_secs(16 * 60);
-/// What the beacon reads each time: rows can become visible out of order, so windows overlap.
+/// What the beacon reads each time: rows can become visible out of order, so windows overlap. After an outage it is
+/// longer by the time of the outage.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -25,7 +23,8 @@ pub struct Revocations {
 
 #[derive(Default)]
 struct State {
-    seen: HashSet<i64>,
+    /// Rows that were applied; applying one again would only cost time.
+    seen: HashMap<i64, Instant>,
     sessions: HashMap<String, Instant>,
     /// By user: tokens issued until then (seconds since 1970) are refused.
     users: HashMap<UserId, (i64, Instant)>,
@@ -36,9 +35,7 @@ impl Revocations {
         let old = |since: &Instant| since.elapsed() > KEPT;
         state.sessions.retain(|_, since| !old(since));
         state.users.retain(|_, (_, since)| !old(since));
-        if state.sessions.is_empty() && state.users.is_empty() {
-            state.seen.clear();
-        }
+        state.seen.retain(|_, since| !old(since));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -55,42 +52,43 @@ impl Node {
             || state.users.get(&user).is_some_and(|(until, _)| issued_at.unwrap_or(0) <= *until)
     }
 
-    /// Ends a login session everywhere: in the store, then on every node's sockets and tokens.
-    pub async fn logout(&self, user: UserId, session: &str) -> Result<()> {
-        self.store.end_login_session(user, session).await?;
-        let notice = Notice::SessionEnded { session: session.to_owned() };
-        self.broker.publish(Channel::Cluster, Envelope::from(notice).encode());
-        self.end_login_session(session);
-        Ok(())
-    }
-
-    pub(super) fn end_login_session(&self, session: &str) {
-        self.revocations.lock().sessions.insert(session.to_owned(), Instant::now());
-        self.hub.close_where(Close::SessionEnded, |held| held.login_session.as_deref() == Some(session));
+    pub(super) fn end_login_sessions(&self, ended: &HashSet<String>) {
+        if ended.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.revocations.lock().sessions.extend(ended.iter().map(|session| (session.clone(), now)));
+        self.hub.close_where(Close::SessionEnded, |held| {
+            held.login_session.as_ref().is_some_and(|session| ended.contains(session))
+        });
     }
 
     /// What the beacon (or a start) read.
-    pub(super) fn apply_revocations(self: &Arc<Self>, read: Vec<Revocation>) {
+    pub(super) fn apply_revocations(self: &Arc<Self>, mut read: Vec<Revocation>) {
+        {
+            let mut state = self.revocations.lock();
+            let now = Instant::now();
+            Revocations::forget_old(&mut state);
+            read.retain(|revocation| state.seen.insert(revocation.id, now).is_none());
+        }
+        let mut ended = HashSet::new();
         for revocation in read {
-            let fresh = {
-                let mut state = self.revocations.lock();
-                Revocations::forget_old(&mut state);
-                state.seen.insert(revocation.id)
-            };
-            if !fresh {
-                continue;
-            }
             match revocation.what {
-                Revoked::LoginSession(session) => self.end_login_session(&session),
-                Revoked::User(user) => {
-                    // A token carries whole seconds: one issued within the second of the disabling counts as before.
-                    let until = revocation.at.0.div_euclid(1_000);
-                    self.revocations.lock().users.insert(user, (until, Instant::now()));
-                    self.accounts.forget(user);
-                    self.hub
-                        .close_where(Close::AccountDisabled, |held| held.user.id == user && held.issued_at() <= until);
+                Revoked::LoginSession(session) => {
+                    ended.insert(session);
                 }
+                Revoked::User(user) => self.disable(user, revocation.at),
             }
         }
+        // All at once: each look at the sockets is at all of them.
+        self.end_login_sessions(&ended);
+    }
+
+    fn disable(&self, user: UserId, at: Timestamp) {
+        // A token carries whole seconds: one issued within the second of the disabling counts as before.
+        let until = at.seconds();
+        self.revocations.lock().users.insert(user, (until, Instant::now()));
+        self.accounts.forget(user);
+        self.hub.close_where(Close::AccountDisabled, |held| held.user.id == user && held.issued_at() <= until);
     }
 }

@@ -96,13 +96,18 @@ async fn room_for(node: &Arc<Node>, who: &User, typed: &str) -> Result<RoomRef> 
 }
 
 fn stand(node: Arc<Node>, upgrade: WebSocketUpgrade, caller: Caller, opening: Option<JoinWish>) -> Result<Response> {
+    let (user, issued_at) = (caller.user.id, caller.issued_at.map(Timestamp::seconds));
     let proof = Proof {
-        login_session: caller.login_session,
-        issued_at: caller.issued_at.map(Timestamp::seconds),
+        login_session: caller.login_session.clone(),
+        issued_at,
         expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
     };
     let session = node.hub.admit(caller.user, proof, &node.config)?;
     let held = Held { node, session };
+    // Looked at again now that it would be found and closed: what was withdrawn since the first look missed it.
+    if held.node.is_revoked(user, caller.login_session.as_deref(), issued_at) {
+        return Err(Error::login_ended());
+    }
     let frame_bytes = held.node.config.limits.frame_bytes;
     Ok(upgrade
         .protocols([SUBPROTOCOL])

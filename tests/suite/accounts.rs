@@ -9,12 +9,14 @@ use salon::auth::{Identity, Passwords, Tokens};
 use salon::config::{Auth, Config, Limits};
 use salon::error::Error;
 use salon::model::{Timestamp, Username};
-use salon::node::accounts::{Accounts, LoggedIn, Visitor};
+use salon::node::accounts::{Accounts, LoggedIn, Refreshed, Visitor};
 use salon::store::{self, Revoked, Store};
 
 use crate::cli::{err, out, salon};
 
 const PASSWORD: &str = "correct horse battery";
+const OLD_SECRET: &str = "the secret before, which is long enough";
+const NEW_SECRET: &str = "the secret after, which is long enough";
 
 struct Site {
     store: Arc<dyn Store>,
@@ -34,7 +36,12 @@ async fn site(limits: Limits) -> Site {
 
 /// What one node has of accounts.
 fn node(store: &Arc<dyn Store>, limits: &Limits) -> Accounts {
-    let tokens = Tokens::new(&Auth::default(), &[7; 32]).unwrap();
+    node_with(store, limits, OLD_SECRET, None)
+}
+
+fn node_with(store: &Arc<dyn Store>, limits: &Limits, secret: &str, previous: Option<&str>) -> Accounts {
+    let auth = Auth { previous_secret: previous.map(str::to_owned), ..Auth::default() };
+    let tokens = Tokens::new(&auth, secret.as_bytes()).unwrap();
     let passwords = Passwords::new(2, 64).unwrap();
     Accounts::new(Arc::clone(store), passwords, tokens, limits, &Config::default().node)
 }
@@ -45,6 +52,13 @@ fn visitor(address: &str) -> Visitor {
 
 fn code(outcome: Result<LoggedIn, Error>) -> &'static str {
     outcome.err().map_or("ok", |error| error.code())
+}
+
+async fn refreshed(accounts: &Accounts, token: &str) -> Result<LoggedIn, Error> {
+    match accounts.refresh(token).await? {
+        Refreshed::LoggedIn(login) => Ok(login),
+        Refreshed::Ended { .. } => panic!("the login session was ended"),
+    }
 }
 
 fn external(subject: &str, wished: Option<&str>) -> Identity {
@@ -77,8 +91,7 @@ async fn registering_logs_in_and_the_token_is_ones_own() {
     assert_eq!(again.user, alice.user);
     assert_ne!(again.session, alice.session);
     assert_ne!(again.refresh_token, alice.refresh_token);
-    assert!(site.accounts.logout(alice.user.id, &alice.session).await.unwrap());
-    assert!(!site.accounts.logout(alice.user.id, &alice.session).await.unwrap());
+    assert!(site.store.end_login_session(alice.user.id, &alice.session).await.unwrap());
     let live = site.store.live_login_sessions(&[alice.session, again.session.clone()]).await.unwrap();
     assert_eq!(live, [again.session]);
 }
@@ -171,6 +184,40 @@ async fn a_disabled_user_is_told_only_with_the_right_password() {
     assert_eq!(code(site.accounts.login("alice", PASSWORD, &from).await), "unauthenticated");
     assert_eq!(code(site.accounts.login("alice", "wrong", &from).await), "invalid_credentials");
     assert!(site.store.live_login_sessions(&[alice.session]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_refresh_goes_on_with_the_same_login_session() {
+    let site = site(Limits::default()).await;
+    let alice = site.accounts.register("alice", PASSWORD, &visitor("127.0.0.1")).await.unwrap();
+    let next = refreshed(&site.accounts, &alice.refresh_token).await.unwrap();
+    assert_eq!((&next.user, &next.session, next.expires_in), (&alice.user, &alice.session, 900));
+    assert_ne!(next.refresh_token, alice.refresh_token);
+    let identity = site.accounts.verify(&next.access_token).unwrap();
+    assert_eq!(identity.login_session(), Some(alice.session.as_str()));
+    let again = refreshed(&site.accounts, &alice.refresh_token).await.unwrap();
+    assert_eq!(again.refresh_token, next.refresh_token);
+    for wrong in ["", "x", &next.access_token, &next.refresh_token[..40]] {
+        assert_eq!(code(refreshed(&site.accounts, wrong).await), "unauthenticated", "{wrong}");
+    }
+    disable(site.store.as_ref(), "alice").await;
+    assert_eq!(code(refreshed(&site.accounts, &next.refresh_token).await), "unauthenticated");
+}
+
+#[tokio::test]
+async fn while_the_secret_is_changed_on_one_node_after_the_other_nobody_is_logged_out() {
+    let site = site(Limits::default()).await;
+    let limits = Limits::default();
+    let (old, new) = (&site.accounts, node_with(&site.store, &limits, NEW_SECRET, Some(OLD_SECRET)));
+    let alice = old.register("alice", PASSWORD, &visitor("127.0.0.1")).await.unwrap();
+    // Spent at a node of before, and shown again at one of after.
+    let next = refreshed(old, &alice.refresh_token).await.unwrap();
+    assert_eq!(refreshed(&new, &alice.refresh_token).await.unwrap().refresh_token, next.refresh_token);
+    // The other way round the node of before cannot know it; another node will.
+    let last = refreshed(&new, &next.refresh_token).await.unwrap();
+    assert_eq!(code(refreshed(old, &next.refresh_token).await), "unavailable");
+    assert_eq!(refreshed(&new, &next.refresh_token).await.unwrap().refresh_token, last.refresh_token);
+    assert_eq!(code(refreshed(old, &last.refresh_token).await), "ok");
 }
 
 #[tokio::test]

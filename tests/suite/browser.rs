@@ -40,6 +40,14 @@ async fn two_people_chat_through_two_nodes() {
     // A reload keeps the log-in and the history.
     ben.refresh().await.expect("the page again");
     see(&ben, &ann_name, "hello from the first node").await;
+    // So does one when the access has run out, and so does whatever the page does then.
+    ben.delete_cookie("salon_access").await.expect("a cookie less");
+    ben.refresh().await.expect("the page again");
+    see(&ben, &ann_name, "hello from the first node").await;
+    ann.delete_cookie("salon_access").await.expect("a cookie less");
+    create_room(&ann, &unique("attic")).await;
+    say(&ann, "still here").await;
+    see(&ann, &ann_name, "still here").await;
     ann.close().await.expect("the browser closes");
     ben.close().await.expect("the browser closes");
 }

@@ -293,3 +293,31 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
     let opening = Opening::new(&cluster.url(1)).cookies(&who.http).path(&format!("/ws/chat/{name}/"));
     assert_eq!(opening.open().await.expect_err("refused").status, 404, "/ws/chat/{name}/");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_session_goes_on_and_ends_on_every_node() {
+    // The beacon is slow, so that the hint must do it.
+    let cluster = Cluster::of(2).env("SALON_NODE__BEACON_INTERVAL_MS", "30000").start().await;
+    let alice = cluster.user(0, "alice").await;
+    let elsewhere = alice.http.at(&cluster.url(1));
+    let mut sockets = [socket(&cluster, 0, &alice).await, socket(&cluster, 1, &alice).await];
+    let refresh = "/api/account/refresh";
+    let spent = alice.http.cookie("salon_refresh").expect("a cookie");
+    for http in [&alice.http, &elsewhere] {
+        let answer = http.call("POST", refresh).send().await.expect("an answer");
+        assert_eq!(answer.status, 204, "{}", answer.json());
+    }
+    assert_eq!(alice.http.cookie("salon_refresh"), elsewhere.cookie("salon_refresh"), "any node gives the same");
+    for socket in &mut sockets {
+        socket.drained().await.expect("a refresh closes no socket");
+    }
+    let (session, _) = spent.split_once('.').expect("it names its login session");
+    let wrong = json!({"refresh_token": format!("{session}.{}", "A".repeat(43))});
+    assert_eq!(elsewhere.post(refresh, wrong).await.expect("an answer").status, 401);
+    for socket in &mut sockets {
+        assert_eq!(socket.closed(Duration::from_secs(1)).await.expect("closed within a second"), Some(4501));
+    }
+    for http in [&alice.http, &elsewhere] {
+        assert_eq!(http.get("/api/account").await.expect("an answer").status, 401);
+    }
+}

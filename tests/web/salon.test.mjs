@@ -128,6 +128,26 @@ test('a refused upgrade: renewed when the access ran out', async () => {
   assert.equal(test.sockets.length, 2);
 });
 
+test('a refused upgrade while the old socket stands: renewed before that one goes', async () => {
+  let access = 401;
+  const test = inRoom(1, {
+    answers: { 'GET /api/account': () => access, 'POST /api/account/refresh': () => ((access = 200), 204) },
+  });
+  const old = test.socket;
+  old.say({ type: 'reconnect', within_ms: 100 });
+  await test.clock.pass(100);
+  test.socket.end(1006);
+  await test.clock.pass(0);
+  assert.equal(test.calls.filter((call) => call.startsWith('POST')).length, 1);
+  assert.equal(test.salon.status.state, 'online');
+  await test.clock.pass(1000);
+  assert.equal(test.sockets.length, 3);
+  test.socket.welcome();
+  test.socket.joined('general', 1);
+  assert.equal(old.closedWith, 1000);
+  assert.ok(!test.states().includes('reconnecting'), 'nobody noticed');
+});
+
 test('a refused upgrade: logged out when the refresh is refused, and no more sockets', async () => {
   const test = harness({ answers: { 'GET /api/account': 401, 'POST /api/account/refresh': 401 } });
   test.salon.connect();

@@ -2,6 +2,7 @@
 //! function in the database (`migrations/postgres`), so that no lock is ever held across a network trip.
 
 mod append;
+mod login_sessions;
 mod messages;
 mod migrate;
 mod nodes;
@@ -63,28 +64,36 @@ impl Store for Postgres {
         users::by_issuer(&self.pool, issuer, subject).await
     }
 
-    async fn set_password(&self, user: UserId, hash: &str) -> Result<bool> {
-        users::set_password(&self.pool, user, hash).await
+    async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
+        users::set_password(&self.pool, user, hash, keep).await
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         users::set_disabled(&self.pool, user, disabled).await
     }
 
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()> {
-        users::create_login_session(&self.pool, new).await
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool> {
+        login_sessions::create(&self.pool, new).await
+    }
+
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+        login_sessions::list(&self.pool, user, limit).await
     }
 
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool> {
-        users::end_login_session(&self.pool, user, id).await
+        login_sessions::end(&self.pool, user, id).await
+    }
+
+    async fn rotate(&self, rotate: &Rotate) -> Result<Rotation> {
+        login_sessions::rotate(&self.pool, rotate).await
     }
 
     async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>> {
-        users::live_login_sessions(&self.pool, ids).await
+        login_sessions::live(&self.pool, ids).await
     }
 
     async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>> {
-        users::recent_revocations(&self.pool, window).await
+        login_sessions::recent_revocations(&self.pool, window).await
     }
 
     async fn create_room(&self, new: NewRoom) -> Result<RoomInfo> {
@@ -107,8 +116,9 @@ impl Store for Postgres {
         rooms::delete(&self.pool, room).await
     }
 
-    async fn purge_deleted(&self, limit: u32) -> Result<u64> {
-        rooms::purge(&self.pool, limit).await
+    async fn purge(&self, limit: u32) -> Result<u64> {
+        let removed = login_sessions::purge(&self.pool, limit).await?;
+        Ok(u64::from(removed) + rooms::purge(&self.pool, limit - removed).await?)
     }
 
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {

@@ -40,7 +40,6 @@ const UNIQUE: &[(&str, &str)] = &[
     ("rooms_slug", "slug"),
     ("rooms_direct_pair", "direct room"),
     ("login_sessions_pkey", "login session"),
-    ("login_sessions_refresh", "login session"),
 ];
 
 pub struct Pool {

@@ -3,6 +3,7 @@
 
 mod access;
 mod append;
+mod login_sessions;
 mod messages;
 mod nodes;
 mod room_info;
@@ -107,31 +108,40 @@ impl Store for Sqlite {
         self.threads.read(move |db| users::by_issuer(db, &issuer, &subject)).await
     }
 
-    async fn set_password(&self, user: UserId, hash: &str) -> Result<bool> {
-        let hash = hash.to_owned();
-        self.threads.write(move |db| users::set_password(db, user, &hash)).await
+    async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
+        let (hash, keep) = (hash.to_owned(), keep.map(str::to_owned));
+        self.threads.write(move |db| users::set_password(db, user, &hash, keep.as_deref())).await
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         self.threads.write(move |db| users::set_disabled(db, user, disabled)).await
     }
 
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()> {
-        self.threads.write(move |db| users::create_login_session(db, &new)).await
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool> {
+        self.threads.write(move |db| login_sessions::create(db, &new)).await
+    }
+
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+        self.threads.read(move |db| login_sessions::list(db, user, limit)).await
     }
 
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool> {
         let id = id.to_owned();
-        self.threads.write(move |db| users::end_login_session(db, user, &id)).await
+        self.threads.write(move |db| login_sessions::end(db, user, &id)).await
+    }
+
+    async fn rotate(&self, rotate: &Rotate) -> Result<Rotation> {
+        let rotate = rotate.clone();
+        self.threads.write(move |db| login_sessions::rotate(db, &rotate)).await
     }
 
     async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>> {
         let ids = ids.to_vec();
-        self.threads.read(move |db| users::live_login_sessions(db, ids)).await
+        self.threads.read(move |db| login_sessions::live(db, ids)).await
     }
 
     async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>> {
-        self.threads.read(move |db| users::recent_revocations(db, window)).await
+        self.threads.read(move |db| login_sessions::recent_revocations(db, window)).await
     }
 
     async fn create_room(&self, new: NewRoom) -> Result<RoomInfo> {
@@ -156,8 +166,13 @@ impl Store for Sqlite {
         self.threads.write(move |db| rooms::delete(db, room)).await
     }
 
-    async fn purge_deleted(&self, limit: u32) -> Result<u64> {
-        self.threads.write(move |db| rooms::purge(db, limit)).await
+    async fn purge(&self, limit: u32) -> Result<u64> {
+        self.threads
+            .write(move |db| {
+                let removed = login_sessions::purge(db, limit)?;
+                Ok(u64::from(removed) + rooms::purge(db, limit - removed)?)
+            })
+            .await
     }
 
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {

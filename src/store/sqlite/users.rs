@@ -1,11 +1,10 @@
-//! Users, login sessions and what was revoked.
-
-use std::time::Duration;
+//! Users.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::*;
-use super::rows::{ago, word};
+use super::login_sessions::end_all;
+use super::rows::word;
 
 pub fn create(db: &Connection, new: NewUser) -> Result<User> {
     let (hash, issuer, subject) = match &new.credential {
@@ -51,10 +50,14 @@ pub fn by_issuer(db: &Connection, issuer: &str, subject: &str) -> Result<Option<
         .optional()?)
 }
 
-pub fn set_password(db: &Connection, user: UserId, hash: &str) -> Result<bool> {
+pub fn set_password(db: &Connection, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
     let changed =
         db.prepare_cached("UPDATE users SET password_hash = ? WHERE id = ?")?.execute(params![hash, user.0])?;
-    Ok(changed > 0)
+    if changed == 0 {
+        return Ok(None);
+    }
+    let others = "DELETE FROM login_sessions WHERE user_id = ? AND id IS NOT ? RETURNING id";
+    end_all(db, others, params![user.0, keep]).map(Some)
 }
 
 pub fn set_disabled(db: &Connection, user: UserId, disabled: bool) -> Result<bool> {
@@ -68,74 +71,15 @@ pub fn set_disabled(db: &Connection, user: UserId, disabled: bool) -> Result<boo
     Ok(changed > 0)
 }
 
-/// Sessions of the same user that expired go on the way, so that they do not pile up.
-pub fn create_login_session(db: &Connection, new: &NewLoginSession) -> Result<()> {
-    let now = Timestamp::now();
-    db.prepare_cached("DELETE FROM login_sessions WHERE user_id = ? AND expires_at < ?")?
-        .execute([new.user.0, now.0])?;
-    db.prepare_cached(
-        "INSERT INTO login_sessions (id, user_id, refresh_hash, agent, address, created_at, seen_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
-    )?
-    .execute(params![
-        new.id,
-        new.user.0,
-        new.refresh_hash,
-        new.agent,
-        new.address,
-        now.0,
-        now.plus(new.lifetime).0
-    ])?;
-    Ok(())
-}
-
-pub fn end_login_session(db: &Connection, user: UserId, id: &str) -> Result<bool> {
-    let ended =
-        db.prepare_cached("DELETE FROM login_sessions WHERE id = ? AND user_id = ?")?.execute(params![id, user.0])?;
-    if ended > 0 {
-        db.prepare_cached("INSERT INTO revocations (at, login_session_id) VALUES (?, ?)")?
-            .execute(params![Timestamp::now().0, id])?;
-    }
-    Ok(ended > 0)
-}
-
-/// A login that raced with disabling its user may have left a session behind: it does not live either.
-pub fn live_login_sessions(db: &Connection, ids: Vec<String>) -> Result<Vec<String>> {
-    let now = Timestamp::now().0;
-    let mut statement = db.prepare_cached(
-        "SELECT 1 FROM login_sessions s JOIN users u ON u.id = s.user_id
-         WHERE s.id = ? AND s.expires_at > ? AND NOT u.disabled",
-    )?;
-    let mut live = Vec::new();
-    for id in ids {
-        if statement.exists(params![id, now])? {
-            live.push(id);
-        }
-    }
-    Ok(live)
-}
-
-pub fn recent_revocations(db: &Connection, window: Duration) -> Result<Vec<Revocation>> {
-    let mut statement =
-        db.prepare_cached("SELECT id, at, login_session_id, user_id FROM revocations WHERE at >= ? ORDER BY at, id")?;
-    let rows = statement.query_map([ago(window)], |row| {
-        let what = match row.get::<_, Option<String>>(2)? {
-            Some(session) => Revoked::LoginSession(session),
-            None => Revoked::User(UserId(row.get(3)?)),
-        };
-        Ok(Revocation { id: row.get(0)?, at: Timestamp(row.get(1)?), what })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account {
-        user: User {
-            id: UserId(row.get(0)?),
-            username: Username::from_stored(row.get(1)?),
-            role: word(row, 2, SiteRole::from_word)?,
-        },
-        password_hash: row.get(3)?,
-        disabled: row.get(4)?,
+    Ok(Account { user: user(row)?, password_hash: row.get(3)?, disabled: row.get(4)? })
+}
+
+/// From id, name and role in the first columns.
+pub fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: UserId(row.get(0)?),
+        username: Username::from_stored(row.get(1)?),
+        role: word(row, 2, SiteRole::from_word)?,
     })
 }

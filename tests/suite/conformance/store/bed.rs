@@ -141,6 +141,16 @@ impl Bed {
         .await;
     }
 
+    /// Makes every revocation older.
+    pub async fn age_revocations(&self, by: Duration) {
+        let ms = by.as_millis();
+        let by = match &self.raw {
+            Raw::Postgres { .. } => format!("{ms} * interval '1 millisecond'"),
+            Raw::Sqlite { .. } => ms.to_string(),
+        };
+        self.execute(&format!("UPDATE revocations SET at = at - {by}")).await;
+    }
+
     pub async fn execute(&self, sql: &str) {
         match &self.raw {
             Raw::Postgres { url } => postgres::execute(url, sql).await,

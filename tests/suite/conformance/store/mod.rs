@@ -3,6 +3,7 @@
 mod appending;
 mod bed;
 mod changing;
+mod login_sessions;
 mod only_postgres;
 mod only_sqlite;
 mod people;
@@ -82,10 +83,23 @@ clauses! {
     rooms::purging_takes_its_limit_at_a_time,
     people::a_name_is_taken_without_regard_to_case,
     people::an_issuers_user_is_one_user,
-    people::passwords_are_set,
-    people::login_sessions_live_until_ended_or_expired,
-    people::disabling_ends_and_tells,
-    people::revocations_are_those_of_the_window,
+    login_sessions::they_live_until_ended_or_expired,
+    login_sessions::they_are_listed_those_seen_last_first,
+    login_sessions::none_begins_with_what_is_not_the_password_any_more,
+    login_sessions::a_new_password_ends_all_but_the_one_kept,
+    login_sessions::log_ins_that_race_with_a_new_password_do_not_outlive_it,
+    login_sessions::disabling_ends_and_tells,
+    login_sessions::revocations_are_those_of_the_window,
+    login_sessions::a_token_is_renewed_once,
+    login_sessions::a_token_spent_within_the_grace_gets_the_same_successor,
+    login_sessions::a_token_spent_before_the_grace_ends_its_login_session,
+    login_sessions::a_forged_token_ends_the_login_session_it_names,
+    login_sessions::of_many_that_spend_one_token_one_renews_it,
+    login_sessions::spent_tokens_are_few,
+    login_sessions::what_has_ended_or_expired_or_is_disabled_is_not_renewed,
+    login_sessions::renewing_puts_off_the_expiry,
+    login_sessions::purging_ends_what_has_expired_at_its_limit,
+    login_sessions::old_revocations_are_purged,
     people::nodes_see_each_other,
     people::migrating_again_changes_nothing,
     people::the_store_answers_and_is_durable,

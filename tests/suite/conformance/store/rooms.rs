@@ -262,12 +262,12 @@ pub async fn purging_takes_its_limit_at_a_time(bed: &Bed) {
     }
     bed.say(&alice, &kept, "stays").await;
     bed.ban(&bob, &room).await;
-    assert_eq!(bed.purge_deleted(5).await.unwrap(), 0);
+    assert_eq!(bed.purge(5).await.unwrap(), 0);
     bed.delete_room(room.id).await.unwrap();
     // Seven messages, one member, one ban.
-    assert_eq!(bed.purge_deleted(5).await.unwrap(), 5);
-    assert_eq!(bed.purge_deleted(5).await.unwrap(), 4);
-    assert_eq!(bed.purge_deleted(5).await.unwrap(), 0);
+    assert_eq!(bed.purge(5).await.unwrap(), 5);
+    assert_eq!(bed.purge(5).await.unwrap(), 4);
+    assert_eq!(bed.purge(5).await.unwrap(), 0);
     assert_eq!(bed.access_of(&alice, &room).await.standing, Standing::RoomDeleted);
     assert_eq!(bed.changes_after(kept.id, 0, 10).await.unwrap().unwrap().changes.len(), 1);
 }
