@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::catch_up::Page;
 use super::gate::{Delivery, Frame, Gate};
 use super::metrics::Metrics;
 use super::queue::{Push, delivery_text};
@@ -111,6 +112,13 @@ impl Inner {
         self.gate.offer(frame, now, &mut out);
         self.deliver(&out);
         self.needs_repair(now)
+    }
+
+    /// Delivers what was read of the store after the gate's position.
+    pub fn repair(&mut self, page: Page) {
+        let mut out = Vec::new();
+        self.gate.repair(page.frames, page.head, page.more, Instant::now(), &mut out);
+        self.deliver(&out);
     }
 
     /// Whether the caller must see to a hole (it is then marked as seen to).

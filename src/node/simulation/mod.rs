@@ -1,0 +1,121 @@
+//! Hints are lost, doubled and late, reads are overtaken, readers stall, leave and come back: whatever the order, every
+//! reader is told every change of its rooms once, in order, and ends with what the store holds.
+
+mod reader;
+mod store;
+mod world;
+
+use proptest::prelude::*;
+
+use world::{ROOMS, SOCKETS, World};
+
+/// Small enough that every bound is met.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    held: usize,
+    memory: usize,
+    /// Changes read of the store at once.
+    page: usize,
+    /// Changes above which a resumption starts anew.
+    resume: u32,
+    queue_bytes: usize,
+    budget_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Wish {
+    Fresh { limit: u32 },
+    Resume { limit: u32, back: u64 },
+    Beyond { limit: u32 },
+}
+
+/// What takes several steps is begun and gone on with by the same operation.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Send { room: usize, length: usize },
+    Edit { room: usize, which: usize },
+    Delete { room: usize, which: usize },
+    Purge { room: usize, which: usize },
+    Hear { room: usize, which: usize, again: bool },
+    Lose { room: usize, which: usize },
+    Beacon { room: usize },
+    Open { room: usize },
+    Repair { room: usize, begin: bool },
+    Shrink { room: usize, frames: usize },
+    Come { room: usize, user: usize },
+    Go { room: usize, user: usize },
+    Join { socket: usize, room: usize, wish: Wish },
+    Leave { socket: usize, room: usize },
+    TakeOut { socket: usize, room: usize },
+    Write { socket: usize, bytes: usize },
+    Answer { socket: usize },
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn everybody_is_told_everything_once_and_in_order(sizes in sizes(), ops in prop::collection::vec(op(), 1..250)) {
+        let mut world = World::new(sizes);
+        for op in &ops {
+            world.step(op);
+        }
+        world.come_to_rest();
+        for op in &ops {
+            world.step(op);
+        }
+        world.end();
+    }
+}
+
+fn sizes() -> impl Strategy<Value = Sizes> {
+    // A queue holds a few frames of some 250 bytes, half of it always a list of those online.
+    (1..6usize, 2..10usize, 1..6usize, 1..12u32, 1_000..4_000usize, 2_000..12_000usize).prop_map(
+        |(held, memory, page, resume, queue_bytes, budget_bytes)| Sizes {
+            held,
+            memory,
+            page,
+            resume,
+            queue_bytes,
+            budget_bytes,
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let any = 0..64usize;
+    let room = 0..ROOMS;
+    let socket = 0..SOCKETS;
+    prop_oneof![
+        6 => (room.clone(), 0..200usize).prop_map(|(room, length)| Op::Send { room, length }),
+        4 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Edit { room, which }),
+        1 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Delete { room, which }),
+        1 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Purge { room, which }),
+        8 => (room.clone(), prop_oneof![Just(0), any.clone()], prop::bool::weighted(0.2))
+            .prop_map(|(room, which, again)| Op::Hear { room, which, again }),
+        2 => (room.clone(), any).prop_map(|(room, which)| Op::Lose { room, which }),
+        2 => room.clone().prop_map(|room| Op::Beacon { room }),
+        2 => room.clone().prop_map(|room| Op::Open { room }),
+        4 => (room.clone(), any_bool()).prop_map(|(room, begin)| Op::Repair { room, begin }),
+        1 => (room.clone(), 0..8usize).prop_map(|(room, frames)| Op::Shrink { room, frames }),
+        1 => (room.clone(), 0..4usize).prop_map(|(room, user)| Op::Come { room, user }),
+        1 => (room.clone(), 0..4usize).prop_map(|(room, user)| Op::Go { room, user }),
+        4 => (socket.clone(), room.clone(), wish()).prop_map(|(socket, room, wish)| Op::Join { socket, room, wish }),
+        1 => (socket.clone(), room.clone()).prop_map(|(socket, room)| Op::Leave { socket, room }),
+        1 => (socket.clone(), room).prop_map(|(socket, room)| Op::TakeOut { socket, room }),
+        8 => (socket.clone(), 1..4_000usize).prop_map(|(socket, bytes)| Op::Write { socket, bytes }),
+        1 => socket.prop_map(|socket| Op::Answer { socket }),
+    ]
+}
+
+fn any_bool() -> impl Strategy<Value = bool> {
+    prop::bool::ANY
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        3 => (0..6u32).prop_map(|limit| Wish::Fresh { limit }),
+        4 => (0..6u32, prop_oneof![Just(0), 0..20u64]).prop_map(|(limit, back)| Wish::Resume { limit, back }),
+        1 => (0..6u32).prop_map(|limit| Wish::Beyond { limit }),
+    ]
+}
