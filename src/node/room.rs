@@ -137,7 +137,6 @@ impl Inner {
                     Push::Queued => delivered += 1,
                     Push::Ignored => {}
                     Push::Overflowed => {
-                        session.note_overflow();
                         self.metrics.queue_overflows.increment(1);
                     }
                 }
@@ -344,7 +343,6 @@ impl Inner {
         let text = Bytes::from(frame);
         for session in &self.sessions.list {
             if except != Some(session.username()) && session.aside(self.id, &text) == Push::Overflowed {
-                session.note_overflow();
                 self.metrics.queue_overflows.increment(1);
             }
         }

@@ -52,7 +52,7 @@ pub enum Op {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn everybody_is_told_everything_once_and_in_order(sizes in sizes(), ops in prop::collection::vec(op(), 1..250)) {
