@@ -20,6 +20,7 @@ pub(super) struct Start {
 /// Changes after a cursor, and the head (of the gate or the store) as it was at the same moment.
 #[derive(Debug)]
 pub(super) struct Page {
+    pub after: Seq,
     pub head: Seq,
     pub frames: Vec<Frame>,
     /// These are only the first part.
@@ -38,23 +39,23 @@ pub(super) enum Meeting {
 }
 
 impl Page {
-    pub fn read(changes: Changes, slug: &Slug) -> Self {
-        Self { head: changes.head.seq, frames: frames(changes.changes, slug), more: changes.more }
+    pub fn read(after: Seq, changes: Changes, slug: &Slug) -> Self {
+        Self { after, head: changes.head.seq, frames: frames(changes.changes, slug), more: changes.more }
     }
 
     /// At most `max` changes from memory; `None`: it does not reach back that far.
     pub fn remembered(gate: &Gate, after: Seq, max: u32) -> Option<Self> {
-        let mut after = gate.memory().after(after)?;
-        let frames = after.by_ref().take(max as usize).cloned().collect();
-        Some(Self { head: gate.position(), frames, more: after.next().is_some() })
+        let mut changes = gate.memory().after(after)?;
+        let frames = changes.by_ref().take(max as usize).cloned().collect();
+        Some(Self { after, head: gate.position(), frames, more: changes.next().is_some() })
     }
 }
 
 impl Start {
     /// Goes on after what the joiner holds, with all that changed since; what `bytes_max` does not hold of it follows
     /// as frames of a room that is catching up.
-    pub fn resumed(after: Seq, changed: Page, bytes_max: usize) -> Self {
-        let Page { head, mut frames, .. } = changed;
+    pub fn resumed(changed: Page, bytes_max: usize) -> Self {
+        let Page { after, head, mut frames, .. } = changed;
         let fit = fitting(frames.iter(), bytes_max);
         let mut seq = head;
         if fit < frames.len() {
@@ -85,7 +86,7 @@ pub(super) fn meet(inner: &Inner, session: &Session) -> Meeting {
     let Some((cursor, false)) = session.standing(room) else { return Meeting::Met };
     // A cursor beyond the gate's position has read the store ahead of the hints: what it knows is ignored.
     let Some(frames) = inner.gate.memory().after(cursor) else { return Meeting::OutOfReach };
-    if !session.page(room, frames) {
+    if !session.page(room, cursor, frames) {
         return Meeting::Full;
     }
     session.skip_to(room, inner.gate.position());
@@ -98,7 +99,7 @@ pub(super) fn meet(inner: &Inner, session: &Session) -> Meeting {
 /// Gives a session that is behind what the store held after its cursor, and makes it live if that brings it to the
 /// gate.
 pub(super) fn take_page(room: &Room, session: &Session, page: &Page) {
-    if session.page(room.id, page.frames.iter()) && !page.more {
+    if session.page(room.id, page.after, page.frames.iter()) && !page.more {
         session.skip_to(room.id, page.head);
         meet(&room.lock(), session);
     }

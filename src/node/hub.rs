@@ -244,7 +244,7 @@ impl Node {
                 self.spawn_clock_change(room);
                 return Err(Error::unavailable("the room's clock went back; it starts anew"));
             }
-            let page = Page::read(changes, &room.slug);
+            let page = Page::read(position, changes, &room.slug);
             let more = page.more;
             room.lock().repair(page);
             if !more {

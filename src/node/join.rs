@@ -69,7 +69,7 @@ impl Node {
         }
         let after = session.standing(id).map_or(after, |(seq, _)| seq);
         let page = self.store.changes_after(id, after, CHANGES_PAGE).await?.ok_or_else(Error::room_not_found)?;
-        take_page(&room, session, &Page::read(page, &room.slug));
+        take_page(&room, session, &Page::read(after, page, &room.slug));
         Ok(())
     }
 
@@ -133,13 +133,13 @@ impl Node {
             Some(page) => page,
             None => {
                 let page = self.store.changes_after(room.id, after, RESUME_MAX).await?;
-                Page::read(page.ok_or_else(Error::room_not_found)?, &room.slug)
+                Page::read(after, page.ok_or_else(Error::room_not_found)?, &room.slug)
             }
         };
         if page.more {
             return self.latest(room, wish.limit, true).await;
         }
-        Ok(Start::resumed(after, page, self.config.limits.queue_bytes))
+        Ok(Start::resumed(page, self.config.limits.queue_bytes))
     }
 
     async fn latest(&self, room: &Room, limit: u32, reset: bool) -> Result<Start> {

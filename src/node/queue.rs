@@ -157,9 +157,13 @@ impl Queue {
         Push::Queued
     }
 
-    /// Changes after the cursor of a room that is catching up, in order, as many as there is room for. Says whether
-    /// all of them were taken.
-    pub fn page<'a>(&mut self, room: RoomId, frames: impl Iterator<Item = &'a Frame>) -> bool {
+    /// All changes after `after`, which was the cursor of a room that is catching up, in order; as many are taken as
+    /// there is room for. Says whether that was all of them.
+    pub fn page<'a>(&mut self, room: RoomId, after: Seq, frames: impl Iterator<Item = &'a Frame>) -> bool {
+        if self.slots.get(&room).is_none_or(|slot| slot.seq < after) {
+            // It left meanwhile, or came again from further back: what lies between is still owed.
+            return false;
+        }
         for frame in frames {
             let Some(slot) = self.slots.get_mut(&room) else { return false };
             if frame.seq <= slot.seq {

@@ -116,6 +116,9 @@ impl Inner {
 
     /// Delivers what was read of the store after the gate's position.
     pub fn repair(&mut self, page: Page) {
+        if page.after > self.gate.position() {
+            return; // The gate was made anew meanwhile.
+        }
         let mut out = Vec::new();
         self.gate.repair(page.frames, page.head, page.more, Instant::now(), &mut out);
         self.deliver(&out);

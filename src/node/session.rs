@@ -191,9 +191,9 @@ impl Session {
         })
     }
 
-    /// Gives a catching-up room its next changes; whether there was room for all of them.
-    pub(super) fn page<'a>(&self, room: RoomId, frames: impl Iterator<Item = &'a Frame>) -> bool {
-        self.with(|state| state.queue.page(room, frames))
+    /// Gives a catching-up room all changes after `after`; whether there was room for all of them.
+    pub(super) fn page<'a>(&self, room: RoomId, after: Seq, frames: impl Iterator<Item = &'a Frame>) -> bool {
+        self.with(|state| state.queue.page(room, after, frames))
     }
 
     pub(super) fn skip_to(&self, room: RoomId, seq: Seq) {

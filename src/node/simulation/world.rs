@@ -69,7 +69,7 @@ struct Join {
 
 enum CatchUp {
     Asked { room: usize, after: Seq },
-    Read { room: usize, after: Seq, page: Page },
+    Read { room: usize, page: Page },
 }
 
 impl World {
@@ -245,7 +245,7 @@ impl Place {
         match self.repairs.pop_front() {
             None => {}
             Some(Repair::Asked { after }) => {
-                let page = Page::read(self.store.changes_after(after, sizes.page), &self.store.slug);
+                let page = Page::read(after, self.store.changes_after(after, sizes.page), &self.store.slug);
                 self.repairs.push_back(Repair::Read(page));
             }
             Some(Repair::Read(page)) => self.room.lock().repair(page),
@@ -423,11 +423,10 @@ impl Socket {
         match step {
             CatchUp::Asked { room, after } => {
                 let store = &rooms[room].store;
-                let page = Page::read(store.changes_after(after, sizes.page), &store.slug);
-                self.catching_up = Some(CatchUp::Read { room, after, page });
+                let page = Page::read(after, store.changes_after(after, sizes.page), &store.slug);
+                self.catching_up = Some(CatchUp::Read { room, page });
             }
-            CatchUp::Read { room, after, page } => {
-                let _ = after;
+            CatchUp::Read { room, page } => {
                 take_page(&rooms[room].room, &self.session, &page);
             }
         }
@@ -452,12 +451,13 @@ impl Place {
             }
         }
         let remembered = Page::remembered(&self.room.lock().gate, after, sizes.resume);
-        let page = remembered
-            .unwrap_or_else(|| Page::read(self.store.changes_after(after, sizes.resume as usize), &self.store.slug));
+        let page = remembered.unwrap_or_else(|| {
+            Page::read(after, self.store.changes_after(after, sizes.resume as usize), &self.store.slug)
+        });
         if page.more {
             return self.latest(limit, true, sizes);
         }
-        Start::resumed(after, page, sizes.queue_bytes)
+        Start::resumed(page, sizes.queue_bytes)
     }
 
     fn latest(&self, limit: u32, reset: bool, sizes: &Sizes) -> Start {
