@@ -4,6 +4,9 @@
 //! *live*. A full queue drops its room frames and turns the rooms they were of back to catching up; what the socket
 //! was answered (control frames) is never dropped.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -152,6 +155,16 @@ impl Queue {
             }
             self.overflow();
             return Push::Overflowed;
+        }
+        self.push(Item::Room { room, before: None, text: text.clone() });
+        Push::Queued
+    }
+
+    /// The list of who is online, owed to a socket that has just become live. It finds room beside the page it follows
+    /// whatever the node's budget: to drop that page for it would begin the same again.
+    pub fn list(&mut self, room: RoomId, text: &Bytes) -> Push {
+        if !self.slots.get(&room).is_some_and(|slot| slot.live) {
+            return Push::Ignored;
         }
         self.push(Item::Room { room, before: None, text: text.clone() });
         Push::Queued

@@ -287,7 +287,7 @@ impl Inner {
     pub fn tell_list_to(&self, session: &Session) {
         let (users, user_count) = self.listed();
         let frame = ServerFrame::UserList { room: &self.slug, users: &users, user_count }.encode();
-        session.aside(self.id, &Bytes::from(frame));
+        session.list(self.id, &Bytes::from(frame));
     }
 
     /// For rooms over the bound, once a second at most: how many are online.

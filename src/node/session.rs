@@ -170,6 +170,10 @@ impl Session {
         })
     }
 
+    pub(super) fn list(&self, room: RoomId, text: &Bytes) {
+        self.with(|state| state.queue.list(room, text));
+    }
+
     /// Enters a room with its `joined` frame, catching up from `seq`.
     pub(super) fn enter(&self, room: RoomId, seq: Seq, joined: String) {
         self.with(|state| {

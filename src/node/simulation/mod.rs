@@ -119,3 +119,46 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => (0..6u32).prop_map(|limit| Wish::Beyond { limit }),
     ]
 }
+
+/// A socket stalls with all of the node's budget; another, whose list of who is online is stale, must still catch up.
+#[test]
+fn a_spent_budget_keeps_nobody_from_catching_up() {
+    let sizes = Sizes { held: 4, memory: 2, page: 4, resume: 9, queue_bytes: 2_000, budget_bytes: 1_500 };
+    let mut world = World::new(sizes);
+    let (room, other) = (0, 1);
+    world.run([Op::Open { room }, Op::Open { room }, Op::Open { room: other }, Op::Open { room: other }]);
+    for (socket, room) in [(0, other), (1, room)] {
+        world.run(vec![Op::Join { socket, room, wish: Wish::Fresh { limit: 0 } }; 2]);
+        world.run([Op::Write { socket, bytes: 9_000 }]);
+    }
+    // Falls behind, and misses a coming.
+    world.run(vec![Op::Send { room, length: 600 }; 4]);
+    world.run(vec![Op::Hear { room, which: 0, again: false }; 4]);
+    world.run([Op::Come { room, user: 1 }]);
+    world.run(vec![Op::Send { room: other, length: 700 }; 2]);
+    world.run(vec![Op::Hear { room: other, which: 0, again: false }; 2]);
+    world.run(vec![Op::Write { socket: 1, bytes: 9_000 }; 40]);
+    assert!(world.is_caught_up(1, room), "it turns in circles");
+    world.come_to_rest();
+}
+
+/// A page is on its way to a socket that meanwhile comes back from further behind.
+#[test]
+fn a_page_for_a_cursor_that_moved_back_is_not_taken() {
+    let sizes = Sizes { held: 4, memory: 2, page: 9, resume: 9, queue_bytes: 1_000, budget_bytes: 9_000 };
+    let mut world = World::new(sizes);
+    let room = 0;
+    world.run([Op::Open { room }, Op::Open { room }]);
+    world.run(vec![Op::Join { socket: 0, room, wish: Wish::Fresh { limit: 0 } }; 2]);
+    world.run([Op::Write { socket: 0, bytes: 9_000 }]);
+    for _ in 0..2 {
+        world.run(vec![Op::Send { room, length: 100 }; 3]);
+        world.run(vec![Op::Hear { room, which: 0, again: false }; 3]);
+    }
+    // Takes what fitted, and asks the store for what comes after it.
+    world.run(vec![Op::Write { socket: 0, bytes: 9_000 }; 3]);
+    let back = Wish::Resume { limit: 0, back: 9 };
+    world.run(vec![Op::Join { socket: 0, room, wish: back }; 2]);
+    world.run(vec![Op::Write { socket: 0, bytes: 9_000 }; 20]);
+    world.come_to_rest();
+}

@@ -83,6 +83,17 @@ impl World {
         Self { sizes, rooms, sockets, budget, answers: 0 }
     }
 
+    pub fn run(&mut self, ops: impl IntoIterator<Item = Op>) {
+        for op in ops {
+            self.step(&op);
+        }
+    }
+
+    pub fn is_caught_up(&self, socket: usize, room: usize) -> bool {
+        let Place { room, store, .. } = &self.rooms[room];
+        self.sockets[socket].session.standing(room.id) == Some((store.head(), true))
+    }
+
     pub fn step(&mut self, op: &Op) {
         let sizes = self.sizes;
         match *op {
