@@ -75,8 +75,14 @@ impl Node {
 
     /// Throws a session out of a room; `last` (if not empty) is the last thing it hears of it.
     pub(super) fn take_out(&self, session: &Arc<Session>, room: RoomId, last: String) -> bool {
-        let was_in = session.leave(room, Some(last).filter(|last| !last.is_empty()));
-        self.forget_session(session, room);
+        let last = Some(last).filter(|last| !last.is_empty());
+        let Some(room) = self.hub.room(room) else { return session.leave(room, last) };
+        // Under the room's lock, as entering is: who comes again meanwhile is in the room or not, never half.
+        let mut inner = room.lock();
+        let was_in = session.leave(room.id, last);
+        if inner.remove(session) {
+            self.comings.leaving(room.id, session.username());
+        }
         was_in
     }
 

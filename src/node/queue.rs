@@ -125,7 +125,8 @@ impl Queue {
         self.items.push_back(Item::Control(text));
     }
 
-    /// A change whose turn has come in the room; `text` are its shared bytes for who was told all before `from`.
+    /// A change whose turn has come in the room; `text` are its shared bytes for who was told all before `from` and
+    /// nothing after.
     pub fn change(&mut self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
         let Some(slot) = self.slots.get_mut(&room) else { return Push::Ignored };
         let seq = delivery.frame.seq;
@@ -138,7 +139,7 @@ impl Queue {
             return Push::Overflowed;
         }
         let before = slot.told;
-        let text = if delivery.from <= before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
+        let text = if delivery.from == before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
         (slot.seq, slot.told) = (seq, seq);
         self.push(Item::Room { room, before: Some(before), text });
         Push::Queued

@@ -151,12 +151,12 @@ fn a_page_for_a_cursor_that_moved_back_is_not_taken() {
     world.run([Op::Open { room }, Op::Open { room }]);
     world.run(vec![Op::Join { socket: 0, room, wish: Wish::Fresh { limit: 0 } }; 2]);
     world.run([Op::Write { socket: 0, bytes: 9_000 }]);
-    for _ in 0..2 {
-        world.run(vec![Op::Send { room, length: 100 }; 3]);
-        world.run(vec![Op::Hear { room, which: 0, again: false }; 3]);
-    }
-    // Takes what fitted, and asks the store for what comes after it.
-    world.run(vec![Op::Write { socket: 0, bytes: 9_000 }; 3]);
+    world.run(vec![Op::Send { room, length: 100 }; 9]);
+    world.run(vec![Op::Hear { room, which: 0, again: false }; 9]);
+    // Its queue overflowed: it reads one message after the other from the store, until the page after the fifth is
+    // read and not yet taken.
+    world.run(vec![Op::Write { socket: 0, bytes: 9_000 }; 5 * 4 + 2]);
+    assert_eq!(world.page_under_way(0), Some(5));
     let back = Wish::Resume { limit: 0, back: 9 };
     world.run(vec![Op::Join { socket: 0, room, wish: back }; 2]);
     world.run(vec![Op::Write { socket: 0, bytes: 9_000 }; 20]);

@@ -82,7 +82,8 @@ impl Held {
         let seq = number(&frame["seq"]);
         let from = frame.get("from").map_or(seq, number);
         assert!(seq > self.seq, "{seq} was told after {}", self.seq);
-        assert!(from <= self.seq + 1, "after {} came {seq} and declares from {from} only", self.seq);
+        assert_eq!(from, self.seq + 1, "{seq} came after {} and must declare what lies between", self.seq);
+        assert!(from < seq || frame.get("from").is_none(), "a hole is declared where there is none: {frame}");
         for skipped in self.seq + 1..seq {
             assert!(store.is_void(skipped), "{skipped} was skipped between {} and {seq} but holds", self.seq);
         }

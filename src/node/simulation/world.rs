@@ -94,6 +94,14 @@ impl World {
         self.sockets[socket].session.standing(room.id) == Some((store.head(), true))
     }
 
+    /// After which seq the page was read that a socket is about to take.
+    pub fn page_under_way(&self, socket: usize) -> Option<Seq> {
+        match &self.sockets[socket].catching_up {
+            Some(CatchUp::Read { page, .. }) => Some(page.after),
+            _ => None,
+        }
+    }
+
     pub fn step(&mut self, op: &Op) {
         let sizes = self.sizes;
         match *op {
@@ -401,10 +409,10 @@ impl Socket {
     fn take_out(&mut self, room: usize, rooms: &[Place]) {
         let place = &rooms[room];
         let left = format!(r#"{{"type":"left","room":"{}"}}"#, place.store.slug.as_str());
+        let mut inner = place.room.lock();
         if self.session.leave(place.room.id, Some(left.clone())) {
             self.reader.answers.push_back(left);
         }
-        let mut inner = place.room.lock();
         if inner.remove(&self.session) {
             inner.leave_for_good(self.session.username(), &Incarnation("here".into()));
         }
