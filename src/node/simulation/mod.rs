@@ -2,6 +2,7 @@
 //! reader is told every change of its rooms once, in order, and ends with what the store holds.
 
 mod reader;
+mod socket;
 mod store;
 mod world;
 
