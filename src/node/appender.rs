@@ -1,6 +1,9 @@
 //! The way of sends, edits and deletions into the store: natural group commit. While one batch is being committed the
 //! next one gathers; of each room at most one batch is under way, so that a room's order is the order of arrival.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -263,21 +266,13 @@ impl Appender {
 
     /// Tells jobs that waited too long; they were never handed to the store, but a client must not count on that.
     fn expire(&self) {
-        let mut late = Vec::new();
+        let mut late;
         {
             let mut state = self.lock();
             if state.waiting == 0 {
                 return;
             }
-            let now = Instant::now();
-            let mut gone = 0;
-            for waiting in state.rooms.values_mut() {
-                while waiting.jobs.front().is_some_and(|job| job.deadline <= now) {
-                    late.extend(waiting.jobs.pop_front());
-                    gone += 1;
-                }
-            }
-            state.waiting -= gone;
+            late = state.expire(Instant::now());
             self.metrics.append_queue.set(state.waiting as f64);
         }
         tell_all(&mut late, &Error::unavailable("the message could not be stored in time; try again"));
@@ -345,6 +340,18 @@ impl State {
         }
         self.waiting -= batch.len();
         batch
+    }
+
+    /// Takes out what waited too long. A room keeps its order: behind a job with time left nobody is looked at.
+    fn expire(&mut self, now: Instant) -> Vec<Job> {
+        let mut late = Vec::new();
+        for waiting in self.rooms.values_mut() {
+            while waiting.jobs.front().is_some_and(|job| job.deadline <= now) {
+                late.extend(waiting.jobs.pop_front());
+            }
+        }
+        self.waiting -= late.len();
+        late
     }
 
     fn release(&mut self, room: RoomId) {

@@ -76,6 +76,11 @@ impl Gate {
         &mut self.memory
     }
 
+    #[cfg(test)]
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// The head and the latest changes up to it, read in one snapshot after the subscription stood. `floor`: every
     /// message changed after it is among `recent`. Nobody listens yet, so nothing is delivered; what was held and
     /// lies beyond is, for those who come.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::Node;
+use super::catch_up::Page;
 use super::gate::{Frame, Gate};
 use super::metrics::Metrics;
 use super::queue::Budget;
@@ -243,12 +244,10 @@ impl Node {
                 self.spawn_clock_change(room);
                 return Err(Error::unavailable("the room's clock went back; it starts anew"));
             }
-            let frames = frames(changes.changes, &room.slug);
-            let mut inner = room.lock();
-            let mut out = Vec::new();
-            inner.gate.repair(frames, changes.head.seq, changes.more, Instant::now(), &mut out);
-            inner.deliver(&out);
-            if !changes.more {
+            let page = Page::read(position, changes, &room.slug);
+            let more = page.more;
+            room.lock().repair(page);
+            if !more {
                 return Ok(());
             }
         }
@@ -346,7 +345,7 @@ pub(super) fn frame(message: &Message, slug: &Slug) -> Frame {
     Frame { seq: message.seq, id: message.id, text: Bytes::from(encode_change(message, slug)) }
 }
 
-fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
+pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
     let floor = match changes.changes.first() {
         Some(first) if changes.more => first.seq - 1,
         _ if changes.more => changes.head.seq,

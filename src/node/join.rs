@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::gate::Frame;
+use super::catch_up::{Meeting, Page, Start, meet, take_page};
 use super::hub::{CHANGES_PAGE, frames};
-use super::room::{Inner, Room};
+use super::room::Room;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::model::{RoomId, RoomInfo, RoomRef, Seq, Slug};
@@ -17,14 +17,6 @@ use crate::store::Around;
 const RESUME_MAX: u32 = 500;
 /// A room that closes under a joiner is opened again; more than once in a row is a defect.
 const REOPENS_MAX: u32 = 5;
-
-/// What `joined` tells of a room's past, and the seq up to which it tells it.
-struct Start {
-    seq: Seq,
-    frames: Vec<Frame>,
-    more: bool,
-    reset: bool,
-}
 
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
@@ -72,23 +64,25 @@ impl Node {
             self.take_out(session, id, String::new());
             return Ok(());
         };
-        if meet(&room.lock(), session) {
+        if meet(&room.lock(), session) != Meeting::OutOfReach {
             return Ok(());
         }
         let after = session.standing(id).map_or(after, |(seq, _)| seq);
         let page = self.store.changes_after(id, after, CHANGES_PAGE).await?.ok_or_else(Error::room_not_found)?;
-        let (head, more) = (page.head.seq, page.more);
-        if session.page(id, frames(page.changes, &room.slug).iter()) && !more {
-            session.skip_to(id, head);
-            meet(&room.lock(), session);
-        }
+        take_page(&room, session, &Page::read(after, page, &room.slug));
         Ok(())
     }
 
     /// Throws a session out of a room; `last` (if not empty) is the last thing it hears of it.
     pub(super) fn take_out(&self, session: &Arc<Session>, room: RoomId, last: String) -> bool {
-        let was_in = session.leave(room, Some(last).filter(|last| !last.is_empty()));
-        self.forget_session(session, room);
+        let last = Some(last).filter(|last| !last.is_empty());
+        let Some(room) = self.hub.room(room) else { return session.leave(room, last) };
+        // Under the room's lock, as entering is: who comes again meanwhile is in the room or not, never half.
+        let mut inner = room.lock();
+        let was_in = session.leave(room.id, last);
+        if inner.remove(session) {
+            self.comings.leaving(room.id, session.username());
+        }
         was_in
     }
 
@@ -140,40 +134,28 @@ impl Node {
                 return self.latest(room, wish.limit, true).await;
             }
         }
-        let remembered = {
-            let inner = room.lock();
-            let frames: Option<Vec<Frame>> =
-                inner.gate.memory().after(after).map(|frames| frames.take(RESUME_MAX as usize + 1).cloned().collect());
-            frames.map(|frames| (inner.gate.position(), frames))
-        };
-        let (seq, frames) = match remembered {
-            Some(remembered) => remembered,
+        let remembered = Page::remembered(&room.lock().gate, after, RESUME_MAX);
+        let page = match remembered {
+            Some(page) => page,
             None => {
-                let page = self.store.changes_after(room.id, after, RESUME_MAX + 1).await?;
-                let page = page.ok_or_else(Error::room_not_found)?;
-                (page.head.seq, frames(page.changes, &room.slug))
+                let page = self.store.changes_after(room.id, after, RESUME_MAX).await?;
+                Page::read(after, page.ok_or_else(Error::room_not_found)?, &room.slug)
             }
         };
-        if frames.len() > RESUME_MAX as usize {
+        if page.more {
             return self.latest(room, wish.limit, true).await;
         }
-        Ok(Start { seq, frames, more: after > 0, reset: false }.bounded_from_start(self.config.limits.queue_bytes))
+        Ok(Start::resumed(page, self.config.limits.queue_bytes))
     }
 
     async fn latest(&self, room: &Room, limit: u32, reset: bool) -> Result<Start> {
-        let remembered = {
-            let inner = room.lock();
-            inner.gate.memory().latest(limit as usize).map(|(frames, more)| (inner.gate.position(), frames, more))
-        };
-        let (seq, frames, more) = match remembered {
-            Some(remembered) => remembered,
-            None => {
-                let found = self.store.history(room.id, Around::Latest, limit).await?;
-                let (head, page) = found.ok_or_else(Error::room_not_found)?;
-                (head.seq, frames(page.messages, &room.slug), page.older)
-            }
-        };
-        Ok(Start { seq, frames, more, reset }.bounded_from_end(self.config.limits.queue_bytes))
+        let bytes_max = self.config.limits.queue_bytes;
+        if let Some(start) = Start::remembered(&room.lock().gate, limit, reset, bytes_max) {
+            return Ok(start);
+        }
+        let (head, page) =
+            self.store.history(room.id, Around::Latest, limit).await?.ok_or_else(Error::room_not_found)?;
+        Ok(Start::latest(head.seq, frames(page.messages, &room.slug), page.older, reset, bytes_max))
     }
 
     /// Puts the session into the room: its `joined`, then what came meanwhile, then live, under one lock. `false`:
@@ -213,56 +195,6 @@ impl Node {
             self.comings.leaving(room.id, session.username());
         }
         Ok(true)
-    }
-}
-
-/// Gives the session what the gate's memory holds after its cursor and makes it live, if that reaches and fits.
-fn meet(inner: &Inner, session: &Session) -> bool {
-    let room = inner.id;
-    let Some((cursor, live)) = session.standing(room) else { return true };
-    if live {
-        return true;
-    }
-    // A cursor beyond the gate's position has read the store ahead of the hints: what it knows is ignored.
-    let Some(frames) = inner.gate.memory().after(cursor) else { return false };
-    if !session.page(room, frames) {
-        return false;
-    }
-    session.skip_to(room, inner.gate.position());
-    if session.go_live(room) {
-        inner.tell_list_to(session);
-    }
-    true
-}
-
-impl Start {
-    /// The newest that fit; the older ones are a history page away.
-    fn bounded_from_end(mut self, bytes_max: usize) -> Self {
-        let mut bytes = 0;
-        let fit = self.frames.iter().rev().take_while(|frame| {
-            bytes += frame.text.len();
-            bytes <= bytes_max
-        });
-        let fit = fit.count().max(1).min(self.frames.len());
-        let cut = self.frames.len() - fit;
-        self.frames.drain(..cut);
-        self.more |= cut > 0;
-        self
-    }
-
-    /// The first that fit; the rest follows as frames of a room that is catching up.
-    fn bounded_from_start(mut self, bytes_max: usize) -> Self {
-        let mut bytes = 0;
-        let fit = self.frames.iter().take_while(|frame| {
-            bytes += frame.text.len();
-            bytes <= bytes_max
-        });
-        let fit = fit.count().max(1).min(self.frames.len());
-        if fit < self.frames.len() {
-            self.frames.truncate(fit);
-            self.seq = self.frames.last().map_or(self.seq, |frame| frame.seq);
-        }
-        self
     }
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod appender;
 mod beacon;
+mod catch_up;
 mod enters;
 mod events;
 mod gate;
@@ -19,6 +20,8 @@ mod revoked;
 mod room;
 pub mod rooms;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod view;
 mod wished_name;
 

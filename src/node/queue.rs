@@ -4,6 +4,9 @@
 //! *live*. A full queue drops its room frames and turns the rooms they were of back to catching up; what the socket
 //! was answered (control frames) is never dropped.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,7 +125,8 @@ impl Queue {
         self.items.push_back(Item::Control(text));
     }
 
-    /// A change whose turn has come in the room; `text` are its shared bytes for who was told all before `from`.
+    /// A change whose turn has come in the room; `text` are its shared bytes for who was told all before `from` and
+    /// nothing after.
     pub fn change(&mut self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
         let Some(slot) = self.slots.get_mut(&room) else { return Push::Ignored };
         let seq = delivery.frame.seq;
@@ -135,7 +139,7 @@ impl Queue {
             return Push::Overflowed;
         }
         let before = slot.told;
-        let text = if delivery.from <= before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
+        let text = if delivery.from == before + 1 { text.clone() } else { told(before + 1, &delivery.frame) };
         (slot.seq, slot.told) = (seq, seq);
         self.push(Item::Room { room, before: Some(before), text });
         Push::Queued
@@ -157,9 +161,23 @@ impl Queue {
         Push::Queued
     }
 
-    /// Changes after the cursor of a room that is catching up, in order, as many as there is room for. Says whether
-    /// all of them were taken.
-    pub fn page<'a>(&mut self, room: RoomId, frames: impl Iterator<Item = &'a Frame>) -> bool {
+    /// The list of who is online, owed to a socket that has just become live. It finds room beside the page it follows
+    /// whatever the node's budget: to drop that page for it would begin the same again.
+    pub fn list(&mut self, room: RoomId, text: &Bytes) -> Push {
+        if !self.slots.get(&room).is_some_and(|slot| slot.live) {
+            return Push::Ignored;
+        }
+        self.push(Item::Room { room, before: None, text: text.clone() });
+        Push::Queued
+    }
+
+    /// All changes after `after`, which was the cursor of a room that is catching up, in order; as many are taken as
+    /// there is room for. Says whether that was all of them.
+    pub fn page<'a>(&mut self, room: RoomId, after: Seq, frames: impl Iterator<Item = &'a Frame>) -> bool {
+        if self.slots.get(&room).is_none_or(|slot| slot.seq < after) {
+            // It left meanwhile, or came again from further back: what lies between is still owed.
+            return false;
+        }
         for frame in frames {
             let Some(slot) = self.slots.get_mut(&room) else { return false };
             if frame.seq <= slot.seq {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::catch_up::Page;
 use super::gate::{Delivery, Frame, Gate};
 use super::metrics::Metrics;
 use super::queue::{Push, delivery_text};
@@ -113,6 +114,16 @@ impl Inner {
         self.needs_repair(now)
     }
 
+    /// Delivers what was read of the store after the gate's position.
+    pub fn repair(&mut self, page: Page) {
+        if page.after > self.gate.position() {
+            return; // The gate was made anew meanwhile.
+        }
+        let mut out = Vec::new();
+        self.gate.repair(page.frames, page.head, page.more, Instant::now(), &mut out);
+        self.deliver(&out);
+    }
+
     /// Whether the caller must see to a hole (it is then marked as seen to).
     pub fn needs_repair(&mut self, now: Instant) -> bool {
         let needs = !self.repairing && self.gate.hole_age(now).is_some();
@@ -129,7 +140,6 @@ impl Inner {
                     Push::Queued => delivered += 1,
                     Push::Ignored => {}
                     Push::Overflowed => {
-                        session.note_overflow();
                         self.metrics.queue_overflows.increment(1);
                     }
                 }
@@ -277,7 +287,7 @@ impl Inner {
     pub fn tell_list_to(&self, session: &Session) {
         let (users, user_count) = self.listed();
         let frame = ServerFrame::UserList { room: &self.slug, users: &users, user_count }.encode();
-        session.aside(self.id, &Bytes::from(frame));
+        session.list(self.id, &Bytes::from(frame));
     }
 
     /// For rooms over the bound, once a second at most: how many are online.
@@ -336,7 +346,6 @@ impl Inner {
         let text = Bytes::from(frame);
         for session in &self.sessions.list {
             if except != Some(session.username()) && session.aside(self.id, &text) == Push::Overflowed {
-                session.note_overflow();
                 self.metrics.queue_overflows.increment(1);
             }
         }

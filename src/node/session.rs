@@ -151,11 +151,27 @@ impl Session {
     }
 
     pub(super) fn change(&self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
-        self.with(|state| state.queue.change(room, delivery, text))
+        self.with(|state| {
+            let push = state.queue.change(room, delivery, text);
+            state.note_overflow(push);
+            push
+        })
     }
 
     pub(super) fn aside(&self, room: RoomId, text: &Bytes) -> Push {
-        self.with(|state| state.queue.aside(room, text))
+        self.with(|state| {
+            let push = state.queue.aside(room, text);
+            state.note_overflow(push);
+            if push == Push::Ignored && state.queue.standing(room).is_some() {
+                // It is catching up, and who comes and goes is told only once.
+                state.stale_lists.insert(room);
+            }
+            push
+        })
+    }
+
+    pub(super) fn list(&self, room: RoomId, text: &Bytes) {
+        self.with(|state| state.queue.list(room, text));
     }
 
     /// Enters a room with its `joined` frame, catching up from `seq`.
@@ -179,9 +195,9 @@ impl Session {
         })
     }
 
-    /// Gives a catching-up room its next changes; whether there was room for all of them.
-    pub(super) fn page<'a>(&self, room: RoomId, frames: impl Iterator<Item = &'a Frame>) -> bool {
-        self.with(|state| state.queue.page(room, frames))
+    /// Gives a catching-up room all changes after `after`; whether there was room for all of them.
+    pub(super) fn page<'a>(&self, room: RoomId, after: Seq, frames: impl Iterator<Item = &'a Frame>) -> bool {
+        self.with(|state| state.queue.page(room, after, frames))
     }
 
     pub(super) fn skip_to(&self, room: RoomId, seq: Seq) {
@@ -270,7 +286,9 @@ impl Session {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state);
-        let wake = !state.woken && (!state.queue.is_empty() || state.close.is_some());
+        let State { queue, close, woken, .. } = &*state;
+        // A queue that overflowed may be empty, but there is a room to catch up in.
+        let wake = !woken && (!queue.is_empty() || close.is_some() || queue.lagging().is_some());
         state.woken |= wake;
         drop(state);
         if wake {
@@ -279,21 +297,18 @@ impl Session {
         result
     }
 
-    /// Called when a push overflowed: the lists of all rooms now catching up are stale.
-    pub(super) fn note_overflow(&self) {
-        let mut state = self.lock();
-        let State { queue, stale_lists, .. } = &mut *state;
-        stale_lists.extend(queue.rooms().filter(|room| queue.standing(*room).is_some_and(|(_, live)| !live)));
-        let wake = !state.woken;
-        state.woken = true;
-        drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while it was held leaves at worst one queue half filled; the socket's own end cleans that up.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// After an overflow the lists of all rooms now catching up are stale.
+    fn note_overflow(&mut self, push: Push) {
+        if push == Push::Overflowed {
+            let Self { queue, stale_lists, .. } = self;
+            stale_lists.extend(queue.rooms().filter(|room| queue.standing(*room).is_some_and(|(_, live)| !live)));
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Who is online in one room, as this node knows it: by node incarnation, fed by hints and mended by reading afresh.
 //! Free of I/O.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::Username;
