@@ -149,7 +149,7 @@ impl Appender {
             let idle = self.idle.notified();
             {
                 let state = self.lock();
-                if state.waiting == 0 && state.under_way == 0 {
+                if state.is_idle() {
                     return;
                 }
             }
@@ -266,15 +266,18 @@ impl Appender {
 
     /// Tells jobs that waited too long; they were never handed to the store, but a client must not count on that.
     fn expire(&self) {
-        let mut late;
-        {
+        let mut late = {
             let mut state = self.lock();
-            if state.waiting == 0 {
+            let late = state.expire(Instant::now());
+            if late.is_empty() {
                 return;
             }
-            late = state.expire(Instant::now());
             self.metrics.append_queue.set(state.waiting as f64);
-        }
+            if state.is_idle() {
+                self.idle.notify_waiters();
+            }
+            late
+        };
         tell_all(&mut late, &Error::unavailable("the message could not be stored in time; try again"));
     }
 
@@ -283,7 +286,7 @@ impl Appender {
         for room in rooms {
             state.release(room);
         }
-        let (more, idle) = (!state.ready.is_empty(), state.waiting == 0 && state.under_way == 0);
+        let (more, idle) = (!state.ready.is_empty(), state.is_idle());
         drop(state);
         if more {
             self.work.notify_one();
@@ -307,6 +310,10 @@ impl State {
         }
         waiting.jobs.push_back(job);
         self.waiting += 1;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.under_way == 0
     }
 
     /// Takes jobs of ready rooms: sends of many rooms together, an edit or deletion by itself.

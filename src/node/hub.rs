@@ -285,7 +285,8 @@ impl Node {
             inner.gate = Gate::new(self.config.node.held_frames_per_room, self.config.node.memory_frames_per_room);
             open_gate(&mut inner, &room.slug, changes);
         }
-        self.reset_sessions(room).await
+        self.reset_sessions(room).await;
+        Ok(())
     }
 
     fn patience(&self) -> Duration {

@@ -1,34 +1,46 @@
 //! Entering a room, coming back to it, falling behind in it: one way, from a cursor to live.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
 use super::catch_up::{Meeting, Page, Start, meet, take_page};
 use super::hub::{CHANGES_PAGE, frames};
-use super::room::Room;
+use super::room::{Inner, Room};
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::model::{RoomId, RoomInfo, RoomRef, Seq, Slug};
+use crate::model::{Epoch, RoomId, RoomInfo, RoomRef, Seq, Slug};
 use crate::protocol::frames::{Joined, ServerFrame};
-use crate::protocol::incoming::{Echo, JoinWish};
+use crate::protocol::incoming::{Echo, JOIN_LIMIT_DEFAULT, JoinWish};
 use crate::store::Around;
 
 /// A resume that would take more changes than this starts anew from the latest page instead.
 const RESUME_MAX: u32 = 500;
-/// A room that closes under a joiner is opened again; more than once in a row is a defect.
-const REOPENS_MAX: u32 = 5;
+/// A room that closes or starts anew under a joiner is entered again; more than once in a row is a defect.
+const REENTRIES_MAX: u32 = 5;
+/// Before a socket is told again to start anew that could not be told because the store was away.
+const RESET_RETRY: Duration = Duration::from_millis(250);
 
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
     pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
         let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
         self.hub.note_address(info.id, &info.slug);
-        for _ in 0..REOPENS_MAX {
+        for _ in 0..REENTRIES_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
+            let epoch = room.lock().epoch.clone();
             let start = self.past(&room, wish).await?;
-            if self.enter(session, &room, start, &mut info, echo.reference.as_ref())? {
-                return Ok(());
+            let mut inner = room.lock();
+            // Closed, or begun anew with another clock, since its past was read.
+            if inner.closed || inner.epoch != epoch {
+                continue;
             }
+            let rooms_max = self.config.limits.rooms_per_socket;
+            if session.standing(room.id).is_none() && session.room_count() >= rooms_max {
+                return Err(Error::TooLarge(format!("at most {rooms_max} rooms on one socket")));
+            }
+            self.enter(session, &mut inner, start, &mut info, echo.reference.as_ref());
+            return Ok(());
         }
         Err(Error::unavailable("the room is being closed; try again"))
     }
@@ -86,22 +98,36 @@ impl Node {
         was_in
     }
 
-    /// Every socket in the room starts anew, told so by a `joined` nobody asked for.
-    pub(super) async fn reset_sessions(self: &Arc<Self>, room: &Arc<Room>) -> Result<()> {
-        let sessions: Vec<Arc<Session>> = room.lock().sessions().to_vec();
-        for session in sessions {
-            let wish = JoinWish {
-                room: RoomRef::Id(room.id),
-                after: None,
-                epoch: None,
-                limit: crate::protocol::incoming::JOIN_LIMIT_DEFAULT,
-            };
-            let mut start = self.past(room, &wish).await?;
-            start.reset = true;
-            let asked = self.enters.ask(&self.store, (session.user.id, wish.room)).await;
-            if let Ok(Ok(mut info)) = asked {
-                self.enter(&session, room, start, &mut info, None)?;
+    /// Every socket in the room starts anew, told so by a `joined` nobody asked for. Goes on until each was told, left,
+    /// or the room began anew once more.
+    pub(super) async fn reset_sessions(self: &Arc<Self>, room: &Arc<Room>) {
+        let (epoch, mut untold) = {
+            let inner = room.lock();
+            (inner.epoch.clone(), inner.sessions().to_vec())
+        };
+        loop {
+            let mut still_untold = Vec::new();
+            for session in untold {
+                if let Err(Error::Unavailable(_) | Error::Internal(_)) = self.reset(room, &session, &epoch).await {
+                    still_untold.push(session);
+                }
             }
+            if still_untold.is_empty() {
+                return;
+            }
+            untold = still_untold;
+            tokio::time::sleep(RESET_RETRY).await;
+        }
+    }
+
+    async fn reset(self: &Arc<Self>, room: &Arc<Room>, session: &Arc<Session>, epoch: &Epoch) -> Result<()> {
+        let wish = JoinWish { room: RoomRef::Id(room.id), after: None, epoch: None, limit: JOIN_LIMIT_DEFAULT };
+        // Who may not enter any more is seen to where access is checked.
+        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        let start = Start { reset: true, ..self.past(room, &wish).await? };
+        let mut inner = room.lock();
+        if inner.epoch == *epoch && session.standing(room.id).is_some() {
+            self.enter(session, &mut inner, start, &mut info, None);
         }
         Ok(())
     }
@@ -158,29 +184,20 @@ impl Node {
         Ok(Start::latest(head.seq, frames(page.messages, &room.slug), page.older, reset, bytes_max))
     }
 
-    /// Puts the session into the room: its `joined`, then what came meanwhile, then live, under one lock. `false`:
-    /// the room was closed meanwhile.
+    /// Puts the session into the room: its `joined`, then what came meanwhile, then live, under one lock.
     fn enter(
         &self,
         session: &Arc<Session>,
-        room: &Room,
+        inner: &mut Inner,
         start: Start,
         info: &mut RoomInfo,
         reference: Option<&serde_json::Value>,
-    ) -> Result<bool> {
-        let mut inner = room.lock();
-        if inner.closed {
-            return Ok(false);
-        }
+    ) {
         if session.is_gone() {
-            return Ok(true);
-        }
-        let rooms_max = self.config.limits.rooms_per_socket;
-        if session.standing(room.id).is_none() && session.room_count() >= rooms_max {
-            return Err(Error::TooLarge(format!("at most {rooms_max} rooms on one socket")));
+            return;
         }
         if inner.add(session, &self.incarnation) {
-            self.comings.entered(room.id, session.username());
+            self.comings.entered(inner.id, session.username());
         }
         let (users, user_count) = inner.listed();
         info.seq = start.seq;
@@ -188,13 +205,12 @@ impl Node {
         info.online = u32::try_from(user_count).unwrap_or(u32::MAX);
         let joined = Joined::new(reference, info, &inner.epoch, start.seq, start.more, start.reset, &users, user_count)
             .encode(start.frames.iter().map(|frame| std::str::from_utf8(&frame.text).unwrap_or("null")));
-        session.enter(room.id, start.seq, joined);
-        meet(&inner, session);
+        session.enter(inner.id, start.seq, joined);
+        meet(inner, session);
         // A socket that went while this ran has been taken out of the rooms it was in then, not of this one.
         if session.is_gone() && inner.remove(session) {
-            self.comings.leaving(room.id, session.username());
+            self.comings.leaving(inner.id, session.username());
         }
-        Ok(true)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::support::cluster::{Cluster, assert_green};
 use crate::support::node::{Node, unique};
+use crate::support::postgres;
 
 /// Everybody is back and has read everything by then.
 const QUIET: Duration = Duration::from_secs(60);
@@ -182,6 +183,57 @@ async fn a_lost_last_hint_is_healed() {
     assert_eq!((&healed["seq"], &healed["from"]), (&json!(2), &Value::Null), "{healed}");
     assert!(proxy.swallowed() >= 1, "the hint was not lost, so nothing was tested");
     assert!(cluster.nodes[0].metric("salon_beacon_repairs_total").await >= 1.0, "the repair is counted");
+}
+
+/// As after a backup was put back: what a client holds of before is worth nothing, and it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_went_back_starts_the_room_anew() {
+    let cluster = Cluster::start(2).await;
+    let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
+    let room = alice.http.create_room(&unique("restored"), "public").await.expect("a room");
+    let mut sockets = [joined(&cluster, 0, &alice, &room.slug).await, joined(&cluster, 1, &bob, &room.slug).await];
+    for content in ["one", "two", "three", "four"] {
+        sockets[0].ask(json!({"type": "send", "room": room.slug, "content": content})).await.expect("an ack");
+    }
+    sockets[1].expect_where("all four", QUIET, |frame| frame["content"] == "four").await.expect("told");
+    let id = room.id;
+    let forget = format!(
+        "BEGIN; DELETE FROM messages WHERE room_id = {id} AND seq > 2;
+         UPDATE room_clocks SET seq = 2 WHERE room_id = {id}; COMMIT"
+    );
+    postgres::execute(&cluster.database, &forget).await;
+    let began = Instant::now();
+    let mut epochs = Vec::new();
+    for socket in &mut sockets {
+        let within = Duration::from_secs(9);
+        let told = socket.expect_where("an unasked joined", within, |frame| frame["type"] == "joined").await;
+        let told = told.expect("told to start anew");
+        assert_eq!((&told["reset"], &told["seq"], &told["ref"]), (&json!(true), &json!(2), &Value::Null), "{told}");
+        let contents: Vec<&Value> =
+            told["messages"].as_array().expect("messages").iter().map(|m| &m["content"]).collect();
+        assert_eq!(contents, ["one", "two"]);
+        assert_ne!(told["epoch"], room.epoch, "another life of the clock");
+        epochs.push(told["epoch"].clone());
+    }
+    eprintln!("told of a clock that went back after {:?}", began.elapsed());
+    assert_eq!(epochs[0], epochs[1], "one new life, whoever noticed");
+    let ack = sockets[1].ask(json!({"type": "send", "room": room.slug, "content": "five"})).await.expect("an ack");
+    assert_eq!(ack["seq"], 3, "{ack}");
+    let told = sockets[0].expect_where("what is said then", QUIET, |frame| frame["content"] == "five").await;
+    assert_eq!(told.expect("told")["seq"], 3);
+    // Who was away holds what is worth nothing, by its epoch and by its number.
+    for wish in [json!({"after": 2, "epoch": room.epoch}), json!({"after": 4, "epoch": epochs[0]})] {
+        let mut late = socket(&cluster, 0, &bob).await;
+        let mut frame = json!({"type": "join", "room": room.slug});
+        frame.as_object_mut().expect("an object").extend(wish.as_object().expect("an object").clone());
+        let answer = late.ask(frame).await.expect("an answer");
+        assert_eq!((&answer["reset"], &answer["seq"]), (&json!(true), &json!(3)), "{answer}");
+    }
+    let mut noticed = 0.0;
+    for node in &cluster.nodes {
+        noticed += node.metric("salon_clock_went_back_total").await;
+    }
+    assert!(noticed >= 1.0, "an operator can see it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,8 @@ pub struct Cluster {
     /// `None`: the shared one, which nobody may disturb.
     own_redis: Option<Redis>,
     proxies: HashMap<usize, Proxy>,
+    /// The address of its database.
+    pub database: String,
     _permit: SemaphorePermit<'static>,
 }
 
@@ -136,7 +138,7 @@ impl Builder {
         });
         // All at once, as in life: one of them migrates, the others wait.
         let nodes = futures_util::future::join_all(starts).await;
-        Cluster { nodes, own_redis, proxies, _permit: permit }
+        Cluster { nodes, own_redis, proxies, database, _permit: permit }
     }
 }
 
