@@ -53,7 +53,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The fixed word programs branch on (contract: the `code` of problems and error frames).
+    /// The fixed word programs branch on (the `code` of problems and error frames).
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
@@ -86,6 +86,10 @@ impl Error {
 
     pub fn room_not_found() -> Self {
         Self::NotFound("there is no such room".to_owned())
+    }
+
+    pub fn login_ended() -> Self {
+        Self::Unauthenticated("this login has ended; log in again".to_owned())
     }
 
     pub fn unavailable(what: impl Into<String>) -> Self {

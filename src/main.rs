@@ -1,1 +1,179 @@
-fn main() {}
+//! The command line: serve (default), migrate, config, user.
+#![forbid(unsafe_code)]
+
+mod prompt;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use salon::auth::{Passwords, check_password, issuers};
+use salon::config::{Config, ConfigError};
+use salon::error::Error;
+use salon::model::{SiteRole, Username};
+use salon::store::{Account, Credential, NewUser, Store};
+use salon::{store, telemetry};
+
+/// A chat that keeps what it acknowledged, on one machine or many.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// A TOML file; what is not in it comes from the environment (SALON_<SECTION>__<KEY>) and the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM (what happens without a command).
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Print the configuration in force, secrets hidden.
+    Config,
+    /// Manage accounts; also beside running nodes.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Make an account; the password is asked for, or read from standard input.
+    Add {
+        name: String,
+        /// An administrator of the whole site.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Set an account's password, asked for or read from standard input, and end its login sessions.
+    Passwd { name: String },
+    /// Disable an account; running nodes act on it within 5 seconds.
+    Disable { name: String },
+}
+
+/// Why a command ended other than well; its sentence is for the operator.
+enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 2: what was written or configured is wrong.
+    Usage(String),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let failure = match run(cli) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(failure) => failure,
+    };
+    let (code, why) = match failure {
+        Failure::Failed(why) => (1, why),
+        Failure::Usage(why) => (2, why),
+    };
+    eprintln!("salon: {why}");
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let config = Config::load(cli.config.as_deref(), environment())?;
+    issuers::check(&config.auth)?;
+    telemetry::init(&config.log).map_err(Failure::Usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the runtime cannot be started ({error})")))?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => runtime.block_on(salon::run(config)).map_err(Failure::from),
+        Command::Migrate => runtime.block_on(async {
+            store::open_shared(&config.database)?.migrate().await.map_err(Error::from)?;
+            println!("the schema is up to date");
+            Ok(())
+        }),
+        Command::Config => {
+            print!("{}", config.redacted());
+            Ok(())
+        }
+        Command::User(command) => runtime.block_on(manage(command, &config)),
+    }
+}
+
+async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
+    match command {
+        UserCommand::Add { name, admin } => {
+            let username = Username::parse(&name)?;
+            let hash = new_password(&username).await?;
+            let role = if admin { SiteRole::Admin } else { SiteRole::User };
+            let credential = Credential::Password { hash };
+            let store = open(config).await?;
+            let new = NewUser { username, credential, role };
+            let user = store.create_user(new).await.map_err(Error::from)?;
+            println!("{} {} was made", user.role.as_str(), user.username);
+        }
+        UserCommand::Passwd { name } => {
+            let store = open(config).await?;
+            let account = find(store.as_ref(), &name).await?;
+            if account.password_hash.is_none() {
+                return Err(Failure::Failed(format!("{name} logs in through an issuer of your own, by no password")));
+            }
+            let hash = new_password(&account.user.username).await?;
+            let ended = store.set_password(account.user.id, &hash, None).await.map_err(Error::from)?;
+            let ended = ended.map_or(0, |sessions| sessions.len());
+            println!("the password of {} was set; login sessions ended: {ended}", account.user.username);
+        }
+        UserCommand::Disable { name } => {
+            let store = open(config).await?;
+            let account = find(store.as_ref(), &name).await?;
+            store.set_disabled(account.user.id, true).await.map_err(Error::from)?;
+            println!("{} is disabled", account.user.username);
+        }
+    }
+    Ok(())
+}
+
+/// The store as it is beside a running node, its schema brought up to date as every start does.
+async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = store::open_shared(&config.database)?;
+    if config.database.migrate {
+        store.migrate().await.map_err(Error::from)?;
+    }
+    Ok(store)
+}
+
+async fn find(store: &dyn Store, name: &str) -> Result<Account, Failure> {
+    let username = Username::parse(name)?;
+    let account = store.account_by_name(&username).await.map_err(Error::from)?;
+    account.ok_or_else(|| Failure::Failed(format!("there is no user {username}")))
+}
+
+/// A password that was asked for, checked and hashed.
+async fn new_password(username: &Username) -> Result<String, Failure> {
+    let password = prompt::password().map_err(Failure::Failed)?;
+    check_password(&password, username)?;
+    let passwords =
+        Passwords::new(1, 1).map_err(|error| Failure::Failed(format!("no thread can be started ({error})")))?;
+    Ok(passwords.hash(password).await?)
+}
+
+/// `std::env::vars` would panic on what is no UTF-8, also in variables that are none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid { .. } => Self::Usage(error.to_string()),
+            // Unlike a user of the chat, the operator is told what is wrong inside.
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}

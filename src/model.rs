@@ -180,9 +180,20 @@ pub struct RoomInfo {
     pub online: u32,
 }
 
+impl Epoch {
+    pub fn random() -> Self {
+        Self(format!("{:016x}", rand::random::<u64>()))
+    }
+}
+
 impl Timestamp {
     pub fn now() -> Self {
         SystemTime::now().into()
+    }
+
+    /// Whole seconds since 1970, as tokens say times.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000)
     }
 
     pub fn plus(self, by: Duration) -> Self {

@@ -1,30 +1,200 @@
 //! Logs, and every metric's name, kind and help in one table.
 
-/// Names of metrics. Labels never hold a room or a user.
-pub mod metric {
-    pub const SOCKETS: &str = "salon_sockets";
-    pub const ROOMS: &str = "salon_rooms_open";
-    pub const MESSAGES: &str = "salon_messages_total";
-    pub const DELIVERIES: &str = "salon_deliveries_total";
-    pub const APPEND_BATCH_SIZE: &str = "salon_append_batch_size";
-    pub const APPEND_SECONDS: &str = "salon_append_seconds";
-    pub const APPEND_QUEUE: &str = "salon_append_queue";
-    pub const BROKER_LAG_SECONDS: &str = "salon_broker_lag_seconds";
-    pub const BROKER_UP: &str = "salon_broker_up";
-    pub const BROKER_DISTURBANCES: &str = "salon_broker_disturbances_total";
-    pub const BROKER_PUBLISH_DROPPED: &str = "salon_broker_publish_dropped_total";
-    pub const DATABASE_UP: &str = "salon_database_up";
-    pub const DATABASE_NOT_DURABLE: &str = "salon_database_not_durable";
-    pub const GATE_REPAIRS: &str = "salon_gate_repairs_total";
-    pub const BEACON_REPAIRS: &str = "salon_beacon_repairs_total";
-    pub const BEACON_SECONDS: &str = "salon_beacon_seconds";
-    pub const CLOCK_WENT_BACK: &str = "salon_clock_went_back_total";
-    pub const CATCH_UPS: &str = "salon_catch_ups_total";
-    pub const QUEUE_OVERFLOWS: &str = "salon_queue_overflows_total";
-    pub const QUEUE_BYTES: &str = "salon_queue_bytes";
-    pub const CLOSES: &str = "salon_closes_total";
-    pub const ENVELOPES_UNKNOWN: &str = "salon_envelopes_unknown_total";
-    pub const HTTP_REQUESTS: &str = "salon_http_requests_total";
-    pub const HTTP_SECONDS: &str = "salon_http_request_seconds";
-    pub const BUILD_INFO: &str = "salon_build_info";
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// One metric: what is written under `metric` below, and what Prometheus is told about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub unit: Unit,
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Starts logging to standard error. Once for a process; the reason when the filter cannot be read.
+pub fn init(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level)).map_err(|error| error.to_string())?;
+    let human = match log.format {
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if human {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| error.to_string())
+}
+
+/// Starts counting. Once for a process; later calls change nothing. What was counted before is lost, so this comes
+/// first.
+pub fn init_metrics() -> Result<(), String> {
+    if RECORDED.get().is_some() {
+        return Ok(());
+    }
+    let handle = builder()?.install_recorder().map_err(|error| error.to_string())?;
+    describe_all();
+    metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let _ = RECORDED.set(handle);
+    Ok(())
+}
+
+/// All metrics in Prometheus' text format; empty before [`init_metrics`].
+pub fn metrics_text() -> String {
+    RECORDED.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Folds what histograms gathered, which otherwise grows until the next scrape. Runs until it is dropped.
+pub async fn run_upkeep() {
+    let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        tick.tick().await;
+        if let Some(handle) = RECORDED.get() {
+            handle.run_upkeep();
+        }
+    }
+}
+
+/// What tells at `info` that it has nothing to tell, or tells as a warning what we tell ourselves once (Redis is away),
+/// unless `log.level` names it.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,fred=error";
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+static RECORDED: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Bounds of histogram buckets. Of seconds: from a hint on one machine to a send at its deadline.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+
+fn builder() -> Result<PrometheusBuilder, String> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), BATCH_SIZES))
+        .map_err(|error| error.to_string())
+}
+
+fn describe_all() {
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+macro_rules! table {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:ident, $help:literal;)+) => {
+        /// Names of metrics. Labels never hold a room or a user.
+        pub mod metric {
+            $(#[doc = $help] pub const $constant: &str = $name;)+
+        }
+
+        /// Every metric there is.
+        pub const METRICS: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)+
+        ];
+    };
+}
+
+table! {
+    SOCKETS = "salon_sockets", Gauge, Count, "Sockets and event streams open on this node.";
+    ROOMS = "salon_rooms_open", Gauge, Count, "Rooms that have sockets on this node.";
+    MESSAGES = "salon_messages_total", Counter, Count,
+        "Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.";
+    DELIVERIES = "salon_deliveries_total", Counter, Count, "Room frames put into sockets' queues.";
+    APPEND_BATCH_SIZE = "salon_append_batch_size", Histogram, Count, "Sends stored in one batch.";
+    APPEND_SECONDS = "salon_append_seconds", Histogram, Seconds, "From a send's arrival to its outcome.";
+    APPEND_QUEUE = "salon_append_queue", Gauge, Count, "Sends waiting to be stored.";
+    BROKER_LAG_SECONDS = "salon_broker_lag_seconds", Histogram, Seconds,
+        "From a probe's publishing to its being heard by the same node.";
+    BROKER_UP = "salon_broker_up", Gauge, Count, "1 while the node hears itself through the broker.";
+    BROKER_DISTURBANCES = "salon_broker_disturbances_total", Counter, Count,
+        "Times that hints may have been lost, by kind.";
+    BROKER_PUBLISH_DROPPED = "salon_broker_publish_dropped_total", Counter, Count,
+        "Hints that were not published because the queue was full or the broker gone.";
+    DATABASE_UP = "salon_database_up", Gauge, Count, "1 while the database answers.";
+    DATABASE_NOT_DURABLE = "salon_database_not_durable", Gauge, Count,
+        "Database settings under which an acknowledged message could be lost; must be 0.";
+    GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count, "Holes that a gate filled from the store.";
+    BEACON_REPAIRS = "salon_beacon_repairs_total", Counter, Count,
+        "Rooms that the beacon found behind, by whether the broker was well; well is a bug alarm.";
+    BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";
+    CLOCK_WENT_BACK = "salon_clock_went_back_total", Counter, Count,
+        "Rooms whose clock went back: the database forgot what it had committed.";
+    CATCH_UPS = "salon_catch_ups_total", Counter, Count, "Pages that sessions which fell behind were given of a room.";
+    QUEUE_OVERFLOWS = "salon_queue_overflows_total", Counter, Count,
+        "Sessions turned back to catching up because their queue was full.";
+    QUEUE_BYTES = "salon_queue_bytes", Gauge, Bytes, "Output waiting for all sockets of this node.";
+    CLOSES = "salon_closes_total", Counter, Count, "Sockets closed, by code.";
+    ENVELOPES_UNKNOWN = "salon_envelopes_unknown_total", Counter, Count,
+        "Hints of a format this version does not know.";
+    HTTP_REQUESTS = "salon_http_requests_total", Counter, Count, "HTTP requests by method, route and status.";
+    HTTP_SECONDS = "salon_http_request_seconds", Histogram, Seconds, "HTTP requests by route.";
+    LOGINS = "salon_logins_total", Counter, Count, "Tries to log in by outcome.";
+    PASSWORD_SECONDS = "salon_password_seconds", Histogram, Seconds, "Hashing one password, without the wait for it.";
+    PASSWORD_QUEUE = "salon_password_queue", Gauge, Count, "Passwords waiting to be hashed.";
+    BUILD_INFO = "salon_build_info", Gauge, Count, "1, with the version as a label.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_named_as_operators_expect() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} is there twice");
+            assert!(name.starts_with("salon_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_seconds"), metric.unit == Unit::Seconds, "{name}");
+            assert_eq!(name.ends_with("_bytes"), metric.unit == Unit::Bytes, "{name}");
+            assert!(metric.help.ends_with('.'), "{name}");
+            if metric.kind == Kind::Histogram {
+                assert!(name.ends_with("_seconds") || name.ends_with("_size"), "{name} has no buckets");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_rendered_with_help_and_buckets() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe_all();
+            metrics::counter!(metric::MESSAGES, "outcome" => "stored").increment(2);
+            metrics::histogram!(metric::APPEND_SECONDS).record(0.004);
+            metrics::histogram!(metric::APPEND_BATCH_SIZE).record(3.0);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "# HELP salon_messages_total Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.",
+            "# TYPE salon_messages_total counter",
+            "salon_messages_total{outcome=\"stored\"} 2",
+            "salon_append_seconds_bucket{le=\"0.005\"} 1",
+            "salon_append_seconds_bucket{le=\"0.0025\"} 0",
+            "salon_append_batch_size_bucket{le=\"4\"} 1",
+        ] {
+            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+        }
+    }
 }

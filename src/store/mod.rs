@@ -3,16 +3,44 @@
 //! The trait is what both backends promise; `tests/` holds one conformance suite that both pass. Nothing here
 //! caches: who calls decides what may be remembered, by [`Head::access`].
 
+mod login_sessions;
+mod page;
+pub mod postgres;
+pub mod sqlite;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::config;
 use crate::error::Error;
 use crate::model::{
     Content, Epoch, Message, MessageId, Nonce, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Seq, SiteRole,
     Slug, Timestamp, Topic, User, UserId, Username,
 };
+
+pub use login_sessions::*;
+use page::RoomsCursor;
+
+/// The store that `database.url` names. Of Postgres nothing is asked yet; SQLite's file is opened, and made when
+/// absent, and refused ([`Error::Conflict`]) while another process has it.
+pub fn open(config: &config::Database) -> crate::error::Result<Arc<dyn Store>> {
+    match config.url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(postgres::Postgres::open(config)?),
+        Some("sqlite") => Ok(sqlite::Sqlite::open(config)?),
+        _ => Err(Error::invalid("database.url", "must begin with sqlite: or postgres://")),
+    }
+}
+
+/// The same beside a node that has it open, for the command line: SQLite's file is not refused.
+pub fn open_shared(config: &config::Database) -> crate::error::Result<Arc<dyn Store>> {
+    match config.url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(sqlite::Sqlite::open_shared(config)?),
+        _ => open(config),
+    }
+}
 
 /// Why a store call failed. What a caller can do about it is all that is told.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -60,35 +88,6 @@ pub struct NewUser {
 pub enum Credential {
     Password { hash: String },
     Issuer { issuer: String, subject: String },
-}
-
-/// A login session: one browser or program logged in by password.
-#[derive(Clone)]
-pub struct NewLoginSession {
-    /// 128 random bits in hex; also the `sid` of its access tokens.
-    pub id: String,
-    pub user: UserId,
-    /// SHA-256 of the refresh token.
-    pub refresh_hash: Vec<u8>,
-    pub agent: String,
-    pub address: String,
-    pub lifetime: Duration,
-}
-
-/// Something that was allowed and is not any more. Rows are only ever appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
-    pub id: i64,
-    pub at: Timestamp,
-    pub what: Revoked,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revoked {
-    /// A login session ended: its sockets close with 4501, its access tokens are refused.
-    LoginSession(String),
-    /// A user was disabled: their sockets close with 4503, tokens issued until `at` are refused.
-    User(UserId),
 }
 
 #[derive(Clone)]
@@ -311,14 +310,21 @@ pub trait Store: Send + Sync + 'static {
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
     async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>>;
-    /// `false`: no such user.
-    async fn set_password(&self, user: UserId, hash: &str) -> Result<bool>;
+    /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction;
+    /// none begun with the password of before comes after it. Those it ended; `None`: no such user.
+    async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>>;
     /// Disabling ends the user's login sessions and appends a [`Revoked::User`] in the same transaction.
     /// `false`: no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
-    async fn create_login_session(&self, new: NewLoginSession) -> Result<()>;
+    /// `false`, and nothing done, when the user was disabled or given another password since it was checked.
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool>;
+    /// The user's login sessions that live, those seen last first, at most `limit`.
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>>;
     /// Ends it and appends a [`Revoked::LoginSession`] in the same transaction; `false`: it was not there.
     async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool>;
+    /// Spends a refresh token. Atomic: of many that spend one at the same time, on any node, one gets
+    /// [`Rotation::Renewed`] and the others what it made.
+    async fn rotate(&self, rotate: &Rotate) -> Result<Rotation>;
     /// The login sessions among `ids` that still live (not ended, not expired).
     async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>>;
     /// Everything revoked within the last `window` by the database's own clock, oldest first. Overlapping windows
@@ -336,11 +342,13 @@ pub trait Store: Send + Sync + 'static {
     async fn rooms(&self, user: UserId, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>>;
     /// `None`: no such room. Permission is the caller's to check.
     async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>>;
-    /// Marks it deleted and raises its access version; its messages go later, in [`Store::purge_deleted`].
+    /// Marks it deleted and raises its access version; its messages go later, in [`Store::purge`].
     /// `false`: it was not there.
     async fn delete_room(&self, room: RoomId) -> Result<bool>;
-    /// Removes up to `limit` rows of deleted rooms; how many it removed.
-    async fn purge_deleted(&self, limit: u32) -> Result<u64>;
+    /// Removes up to `limit` rows that nobody needs any more: login sessions that have expired (a revocation of each
+    /// closes what sockets they have), revocations older than [`REVOCATION_LIFETIME`], then what is in deleted rooms.
+    /// How many it removed.
+    async fn purge(&self, limit: u32) -> Result<u64>;
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>>;
     /// Adds a member or changes their role (raises the access version when a role changed), under the clock's lock.
     /// `None`: no such room or user, or the user is banned; else the role before.

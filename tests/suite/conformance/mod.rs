@@ -1,4 +1,5 @@
-//! What every backend of a trait must do, written once: functions over the trait, called for each backend.
+//! What every backend of a seam promises, said once as functions over its trait and run against each of them.
 
 mod broker;
 mod presence;
+mod store;

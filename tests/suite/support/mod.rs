@@ -2,6 +2,11 @@
 //! however that ends.
 
 pub mod broker;
+pub mod browser;
+pub mod cluster;
 pub mod freezer;
 pub mod guardian;
+pub mod node;
+pub mod postgres;
+pub mod proxy;
 pub mod redis;

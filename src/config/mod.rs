@@ -1,9 +1,20 @@
-//! Every key of the configuration: its name, unit, default and bound. Default < file < `SALON_*` environment.
+//! Every key of the configuration: its name, unit and default. `load` puts default < file < `SALON_*` environment
+//! together, `check` holds every bound, `show` prints what is in force.
 
+mod check;
+mod load;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use check::SECRET_BYTES_MIN;
+pub use load::{ConfigError, Problem};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,7 +36,7 @@ pub struct Config {
 pub struct Server {
     /// Where browsers and programs come in.
     pub listen: String,
-    /// The address people type. Decides whether cookies are `Secure`; absent: plain http at `listen`.
+    /// The origin people type. Decides whether cookies are `Secure`; absent: plain http at `listen`.
     pub public_url: String,
     /// Further origins whose pages may open sockets and call the API.
     pub allowed_origins: Vec<String>,
@@ -46,7 +57,14 @@ pub struct Admin {
     pub listen: String,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Where the truth is kept, as `database.url` names it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://user:password@host:port/name`.
@@ -61,9 +79,13 @@ pub struct Database {
     pub statement_timeout_ms: u64,
     /// How long an append waits for a room's clock held by another node.
     pub lock_timeout_ms: u64,
+    /// SQLite: threads that read, beside the one that writes.
+    pub readers: usize,
+    /// SQLite: calls waiting for the writing thread, and for the reading ones.
+    pub queue: usize,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
     /// `redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`; absent: one node, in-process broker.
@@ -82,11 +104,12 @@ pub struct Redis {
     pub probe_interval_ms: u64,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// At least 32 bytes; signs salon's own access tokens. The same on every node.
     pub secret: Option<String>,
+    /// Holds the secret instead; a line break at its end is no part of it.
     pub secret_file: Option<PathBuf>,
     /// Still accepted while you rotate.
     pub previous_secret: Option<String>,
@@ -94,7 +117,7 @@ pub struct Auth {
 }
 
 /// An issuer of the operator's own whose JWTs are accepted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
     /// For logs, and part of who its users are.
@@ -128,6 +151,8 @@ pub struct Limits {
     pub message_burst: u32,
     pub sockets_per_user: usize,
     pub rooms_per_socket: usize,
+    /// Frames a socket may say in one second, of whatever kind; a socket over it is closed with 4029.
+    pub frames_per_s: u32,
     pub content_chars: usize,
     /// A WebSocket frame and an HTTP body.
     pub frame_bytes: usize,
@@ -167,6 +192,9 @@ pub struct Node {
     pub beacon_interval_unwell_ms: u64,
     /// Rooms asked for in one query of the beacon.
     pub beacon_chunk: usize,
+    /// How often rows that nobody needs any more are removed, and how many in one go.
+    pub purge_interval_s: u64,
+    pub purge_rows: u32,
     /// A room without sockets is kept this long.
     pub room_linger_s: u64,
     pub heartbeat_s: u64,
@@ -176,6 +204,10 @@ pub struct Node {
     pub stall_timeout_s: u64,
     /// Online users of a room above which only counts are told.
     pub presence_list_max: usize,
+    /// Users, addresses and accounts whose use of a limit is remembered; the longest unused are forgotten first.
+    pub limiter_entries: usize,
+    /// Users of the operator's own issuers remembered for a minute, so that not every token asks the store.
+    pub identity_entries: usize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -202,6 +234,25 @@ pub enum LogFormat {
     Auto,
     Human,
     Json,
+}
+
+impl Database {
+    /// What `url` names; the reason when it is neither `sqlite:PATH` nor `postgres://…`.
+    pub fn parsed_url(&self) -> Result<DatabaseUrl, String> {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(':') {
+                return Err("names no file; write sqlite:PATH".to_owned());
+            }
+            return Ok(DatabaseUrl::Sqlite(PathBuf::from(path)));
+        }
+        let known = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
+        if !known {
+            return Err("must be sqlite:PATH or postgres://user:password@host:port/name".to_owned());
+        }
+        url::Url::parse(&self.url).map_err(|error| format!("is no URL ({error})"))?;
+        Ok(DatabaseUrl::Postgres(self.url.clone()))
+    }
 }
 
 impl Default for Server {
@@ -234,6 +285,8 @@ impl Default for Database {
             connect_timeout_ms: 2_000,
             statement_timeout_ms: 4_000,
             lock_timeout_ms: 1_000,
+            readers: 2,
+            queue: 4_096,
         }
     }
 }
@@ -265,6 +318,7 @@ impl Default for Limits {
             message_burst: 20,
             sockets_per_user: 20,
             rooms_per_socket: 200,
+            frames_per_s: 500,
             content_chars: 4_000,
             frame_bytes: 65_536,
             queue_bytes: 262_144,
@@ -292,11 +346,15 @@ impl Default for Node {
             beacon_interval_ms: 2_000,
             beacon_interval_unwell_ms: 300,
             beacon_chunk: 5_000,
+            purge_interval_s: 30,
+            purge_rows: 1_000,
             room_linger_s: 30,
             heartbeat_s: 25,
             pong_timeout_s: 20,
             stall_timeout_s: 60,
             presence_list_max: 200,
+            limiter_entries: 100_000,
+            identity_entries: 10_000,
         }
     }
 }
@@ -310,5 +368,32 @@ impl Default for Drain {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Auto, level: "info".into() }
+    }
+}
+
+// Whatever holds a secret prints none, however it comes into a log.
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("url", &show::without_password(&self.url)).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_deref().map(show::without_password);
+        f.debug_struct("Redis").field("url", &url).field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("issuers", &self.issuers).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("name", &self.name).field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,139 @@
+//! Rooms, members and who is online, over HTTP.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::auth::Caller;
+use super::fields::{Fields, OptionalFields, Query, RoomPath, Segments};
+use crate::error::Result;
+use crate::model::{Role, RoomInfo, RoomKind, RoomRef};
+use crate::node::Node;
+use crate::node::rooms::Who;
+use crate::store::Member;
+
+const ROOMS_DEFAULT: u32 = 100;
+const ROOMS_MAX: u32 = 1_000;
+const MEMBERS_DEFAULT: u32 = 1_000;
+const MEMBERS_MAX: u32 = 1_000;
+/// Names told of those who are online; the count is of all.
+const ONLINE_MAX: usize = 500;
+
+pub async fn list(State(node): State<Arc<Node>>, caller: Caller, query: Query) -> Result<Response> {
+    let limit = query.limit(ROOMS_DEFAULT, ROOMS_MAX)?;
+    let page = node.list_rooms(&caller.user, limit, query.get("cursor")).await?;
+    Ok((next_link("/api/rooms", page.next.as_deref(), limit), Json(page.items)).into_response())
+}
+
+pub async fn create(State(node): State<Arc<Node>>, caller: Caller, fields: Fields) -> Result<Response> {
+    let kind = fields.optional_word("kind", creatable, "public, private")?.unwrap_or(RoomKind::Public);
+    let (name, topic) = (fields.string("name")?, fields.optional_string("topic")?.unwrap_or_default());
+    let info = node.create_room(&caller.user, name, topic, kind).await?;
+    Ok((StatusCode::CREATED, Json(info)).into_response())
+}
+
+pub async fn get(State(node): State<Arc<Node>>, caller: Caller, RoomPath(room): RoomPath) -> Result<Json<RoomInfo>> {
+    node.see_room(&caller.user, &room).await.map(Json)
+}
+
+pub async fn update(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    fields: Fields,
+) -> Result<Json<RoomInfo>> {
+    let (name, topic) = (fields.optional_string("name")?, fields.optional_string("topic")?);
+    node.update_room(&caller.user, &room, name, topic).await.map(Json)
+}
+
+pub async fn delete(State(node): State<Arc<Node>>, caller: Caller, RoomPath(room): RoomPath) -> Result<StatusCode> {
+    node.delete_room(&caller.user, &room).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who is online.
+pub async fn users(State(node): State<Arc<Node>>, caller: Caller, RoomPath(room): RoomPath) -> Result<Response> {
+    let (users, count) = node.list_online(&caller.user, &room, ONLINE_MAX).await?;
+    Ok(Json(json!({"user_count": count, "users": users})).into_response())
+}
+
+pub async fn members(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    query: Query,
+) -> Result<Response> {
+    let limit = query.limit(MEMBERS_DEFAULT, MEMBERS_MAX)?;
+    let (slug, page) = node.list_members(&caller.user, &room, limit, query.get("cursor")).await?;
+    let path = format!("/api/rooms/{}/members", encode(slug.as_str()));
+    let members: Vec<_> = page.items.iter().map(shape).collect();
+    Ok((next_link(&path, page.next.as_deref(), limit), Json(members)).into_response())
+}
+
+pub async fn put_member(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Segments((room, who)): Segments<(String, String)>,
+    OptionalFields(fields): OptionalFields,
+) -> Result<StatusCode> {
+    let room = RoomRef::parse_path(&room)?;
+    let role = fields.optional_word("role", Role::from_word, "owner, moderator, member")?;
+    node.put_member(&caller.user, &room, &Who::parse(&caller.user, &who)?, role).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn remove_member(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Segments((room, who)): Segments<(String, String)>,
+) -> Result<StatusCode> {
+    let room = RoomRef::parse_path(&room)?;
+    node.remove_member(&caller.user, &room, &Who::parse(&caller.user, &who)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters, so that it fits into any part of an address.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+fn creatable(word: &str) -> Option<RoomKind> {
+    RoomKind::from_word(word).filter(|kind| *kind != RoomKind::Direct)
+}
+
+fn shape(member: &Member) -> serde_json::Value {
+    json!({"username": member.username, "user_id": member.user, "role": member.role, "since": member.since})
+}
+
+fn next_link(path: &str, cursor: Option<&str>, limit: u32) -> HeaderMap {
+    let link = cursor.map(|cursor| format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(cursor)));
+    let link = link.and_then(|link| HeaderValue::try_from(link).ok());
+    link.into_iter().map(|link| (header::LINK, link)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_linked_by_an_encoded_cursor() {
+        assert_eq!(next_link("/api/rooms", None, 5).len(), 0);
+        assert_eq!(
+            next_link("/api/rooms", Some("p:7&x=ö"), 5)["link"],
+            "</api/rooms?cursor=p%3A7%26x%3D%C3%B6&limit=5>; rel=\"next\""
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! The accept loop. Our own, since a connection here has to send its request's head in time, counts against
+//! `server.connections_max` as long as it lives (a WebSocket too), and is waited for when the node goes.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::config::Server;
+
+/// Of a request's head and of what is read ahead of a body; no request of ours comes near it.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Out of file descriptors: until some are free again, asking at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that holds its place among the connections until it is gone, also after an upgrade took it over.
+struct Counted {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Serves until `shutdown`, then takes no further connection, lets requests under way finish (idle connections close
+/// at once) and returns when all are done, at the latest `request_timeout_s` after. Upgraded sockets are not waited
+/// for: who upgraded them ends them.
+pub async fn serve(listener: TcpListener, app: Router, config: &Server, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.header_timeout_s))
+        .max_buf_size(READ_BUFFER_BYTES_MAX);
+    let connections = TaskTracker::new();
+    // Whoever is left when the time is up is cut off, so that none outlives this call.
+    let cut = CancellationToken::new();
+    while let Some((socket, peer)) = next(&listener, &places, &shutdown).await {
+        connections.spawn(connection(http.clone(), socket, peer, app.clone(), shutdown.clone(), cut.clone()));
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(Duration::from_secs(config.request_timeout_s), connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests did not finish in time and are cut off");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+/// The next connection; `None` once the node goes. Waits for a free place first, so that those who find none wait in
+/// the kernel's queue and cost nothing here.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(Counted, SocketAddr)> {
+    let accepted = async {
+        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return (Counted { stream, _place: place }, peer),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        accepted = accepted => Some(accepted),
+    }
+}
+
+/// It went away before we took it; the next one has nothing to do with that.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+async fn connection(
+    http: http1::Builder,
+    socket: Counted,
+    peer: SocketAddr,
+    app: Router,
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+) {
+    // Frames are small and waited for: they must not be held back to be sent together.
+    if let Err(error) = socket.stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut app = app.clone();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // A router is always ready and never fails.
+            app.call(request).await.map_err(|never: Infallible| never)
+        }
+    });
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
+    let done = tokio::select! {
+        done = serving.as_mut() => done,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                done = serving => done,
+                () = cut.cancelled() => return,
+            }
+        }
+    };
+    // Resets, timeouts and broken heads are the other side's everyday life, no failure of ours.
+    if let Err(error) = done {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Running {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        server: JoinHandle<()>,
+    }
+
+    async fn start(app: Router, config: Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let server = tokio::spawn(async move { serve(listener, app, &config, stop).await });
+        Running { address, shutdown, server }
+    }
+
+    async fn ask(address: SocketAddr, head: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket
+    }
+
+    async fn rest(socket: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut text)).await.expect("an end in time").unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_finished_and_an_idle_connection_is_not_waited_for() {
+        let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (is_in, may_go) = (Arc::clone(&entered), Arc::clone(&go));
+        let slow = async move || {
+            is_in.notify_one();
+            may_go.notified().await;
+            "done"
+        };
+        let running = start(Router::new().route("/slow", get(slow)), Server::default()).await;
+        let mut idle = ask(running.address, "").await;
+        let mut busy = ask(running.address, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        entered.notified().await;
+        running.shutdown.cancel();
+        assert_eq!(rest(&mut idle).await, "");
+        assert!(!running.server.is_finished());
+        go.notify_one();
+        assert!(rest(&mut busy).await.ends_with("done"));
+        tokio::time::timeout(PATIENCE, running.server).await.expect("an end in time").unwrap();
+        assert!(TcpStream::connect(running.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_send_a_head_in_time_is_closed() {
+        let running = start(Router::new(), Server { header_timeout_s: 1, ..Server::default() }).await;
+        let mut slow = ask(running.address, "GET / HTTP/1.1\r\nHost: ").await;
+        rest(&mut slow).await;
+        assert!(!running.server.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_connection_over_the_bound_waits_for_a_place() {
+        let app = Router::new().route("/", get(async || "hello"));
+        let running = start(app, Server { connections_max: 1, ..Server::default() }).await;
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut first = ask(running.address, head).await;
+        let mut seen = [0; 8];
+        first.read_exact(&mut seen).await.unwrap();
+        let mut second = ask(running.address, head).await;
+        let early = tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut seen)).await;
+        assert!(early.is_err(), "it was served beyond the bound");
+        drop(first);
+        tokio::time::timeout(PATIENCE, second.read_exact(&mut seen)).await.expect("an answer in time").unwrap();
+        assert_eq!(&seen, b"HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn the_peer_is_told() {
+        let app = Router::new().route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()));
+        let running = start(app, Server::default()).await;
+        let mut socket = ask(running.address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        let own = socket.local_addr().unwrap().to_string();
+        assert!(rest(&mut socket).await.ends_with(&own));
+    }
+}

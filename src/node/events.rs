@@ -1,0 +1,72 @@
+//! What comes from the broker: changes to the gates, notices to whom they concern, disturbances to the beacon.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::Node;
+use super::gate::Frame;
+use super::session::Close;
+use crate::broker::{Channel, Event};
+use crate::model::{RoomId, Username};
+use crate::presence::Incarnation;
+use crate::protocol::envelope::{Envelope, Notice};
+use crate::telemetry::metric;
+
+impl Node {
+    pub(super) async fn dispatch(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Heard { channel, payload } => match (channel, Envelope::decode(payload)) {
+                    (Channel::Room(room), Some(Envelope::Change { seq, id, text })) => {
+                        // Copied, since what is remembered would pin the broker's whole read buffer.
+                        let text = Bytes::copy_from_slice(&text);
+                        self.offer(room, Frame { seq, id, text });
+                    }
+                    (Channel::Room(room), Some(Envelope::Notice(notice))) => self.room_notice(room, notice),
+                    (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
+                    (_, _) => self.metrics.envelopes_unknown.increment(1),
+                },
+                Event::Disturbed(cause) => {
+                    metrics::counter!(metric::BROKER_DISTURBANCES, "cause" => cause.as_str()).increment(1);
+                    self.beacon_now.notify_one();
+                    self.comings.mark_stale(self.hub.rooms().iter().map(|room| room.id));
+                }
+            }
+        }
+    }
+
+    fn room_notice(self: &Arc<Self>, id: RoomId, notice: Notice) {
+        let own = &self.incarnation.0;
+        match notice {
+            Notice::Access { removed } => self.look_again(id, removed),
+            Notice::Updated => self.tell_updated(id),
+            Notice::Entered { incarnation, user } if incarnation != *own => {
+                if let Some(room) = self.hub.room(id) {
+                    room.lock().heard_entered(&Incarnation(incarnation), &Username::from_stored(user));
+                }
+            }
+            Notice::Left { incarnation, user } if incarnation != *own => {
+                if let Some(room) = self.hub.room(id) {
+                    room.lock().heard_left(&Incarnation(incarnation), &Username::from_stored(user));
+                }
+            }
+            Notice::Typing { incarnation, user } if incarnation != *own => {
+                if let Some(room) = self.hub.room(id) {
+                    room.lock().tell_typing(&Username::from_stored(user));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn cluster_notice(&self, notice: Notice) {
+        match notice {
+            Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
+            Notice::UserDisabled { user } => self.hub.close_where(Close::AccountDisabled, |s| s.user.id == user),
+            Notice::Node { incarnation, database_ok } => self.health.heard(incarnation, database_ok),
+            _ => {}
+        }
+    }
+}

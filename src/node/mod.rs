@@ -1,0 +1,210 @@
+//! The use cases: what a user can do, over the three seams (store, broker, presence). Knows neither HTTP nor
+//! WebSocket nor any driver.
+
+mod access;
+mod appender;
+mod beacon;
+mod catch_up;
+mod enters;
+mod events;
+mod gate;
+mod health;
+mod hub;
+mod join;
+mod login_sessions;
+mod messages;
+mod metrics;
+mod online;
+mod queue;
+mod revoked;
+mod room;
+pub mod rooms;
+mod session;
+#[cfg(test)]
+mod simulation;
+mod view;
+mod wished_name;
+
+pub mod accounts;
+pub mod limits;
+mod recent;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+pub use health::Readiness;
+pub use hub::Hub;
+pub use messages::{Draft, Told};
+pub use session::{Close, Proof, Session, Work};
+
+use accounts::Accounts;
+use appender::Appender;
+use enters::Enters;
+use health::Health;
+use limits::Buckets;
+use messages::Delivering;
+use metrics::Metrics;
+use online::Comings;
+use revoked::Revocations;
+
+use crate::broker::{Broker, Event};
+use crate::config::Config;
+use crate::model::UserId;
+use crate::presence::{Incarnation, Presence};
+use crate::store::{Store, StoreError};
+
+/// Users whose send rate is remembered at once.
+const RATED_USERS_MAX: usize = 100_000;
+/// Between two tries to bring a database up to date that cannot be reached.
+const MIGRATE_RETRY: Duration = Duration::from_secs(1);
+/// A draining node's clients come back within this time, each after a wait of its own.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// What sockets are given to say their last frames and the close.
+const LAST_FRAMES: Duration = Duration::from_secs(2);
+
+/// One gateway.
+pub struct Node {
+    pub config: Arc<Config>,
+    pub name: String,
+    pub incarnation: Incarnation,
+    pub store: Arc<dyn Store>,
+    pub accounts: Accounts,
+    pub hub: Hub,
+    broker: Arc<dyn Broker>,
+    presence: Arc<dyn Presence>,
+    appender: Arc<Appender>,
+    enters: Arc<Enters>,
+    comings: Comings,
+    revocations: Revocations,
+    health: Health,
+    message_rate: Buckets<UserId>,
+    metrics: Arc<Metrics>,
+    beacon_now: Notify,
+    begun: watch::Sender<bool>,
+    moving: AtomicBool,
+}
+
+/// What a node stands on.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub name: String,
+    pub store: Arc<dyn Store>,
+    pub broker: Arc<dyn Broker>,
+    pub events: mpsc::Receiver<Event>,
+    pub presence: Arc<dyn Presence>,
+    pub accounts: Accounts,
+}
+
+impl Node {
+    /// Builds the node and starts what runs beside the sockets. It is `starting` until the database was reached.
+    pub fn start(parts: Parts) -> Arc<Self> {
+        let Parts { config, name, store, broker, events, presence, accounts } = parts;
+        let metrics = Arc::new(Metrics::new());
+        let limits = &config.limits;
+        let node = Arc::new(Self {
+            name,
+            incarnation: presence.incarnation().clone(),
+            accounts,
+            hub: Hub::new(&config),
+            appender: Arc::new(Appender::new(store.clone(), &config.node, metrics.clone())),
+            enters: Arc::default(),
+            comings: Comings::default(),
+            revocations: Revocations::default(),
+            health: Health::default(),
+            message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
+            metrics,
+            beacon_now: Notify::new(),
+            begun: watch::Sender::new(false),
+            moving: AtomicBool::new(false),
+            store,
+            broker,
+            presence,
+            config,
+        });
+        node.appender.start(node.config.node.append_workers, &Arc::new(Delivering(node.clone())));
+        tokio::spawn(node.clone().dispatch(events));
+        tokio::spawn(node.clone().begin());
+        node
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        self.health.readiness(&self.incarnation.0)
+    }
+
+    /// Returns once the node serves.
+    pub async fn started(&self) {
+        self.begun.subscribe().wait_for(|begun| *begun).await.ok();
+    }
+
+    /// From now on `/readyz` says that this node is going; it still takes whoever comes.
+    pub fn begin_drain(&self) {
+        self.health.drain();
+    }
+
+    /// Whether a new socket would only have to move again at once.
+    pub fn refuses_sockets(&self) -> bool {
+        self.moving.load(Ordering::Relaxed)
+    }
+
+    /// Asks every socket to move, waits for those that do and for appends under way, then closes what is left.
+    pub async fn drain(&self, within: Duration) {
+        self.moving.store(true, Ordering::Relaxed);
+        let spread = RECONNECT_WITHIN.min(within / 2);
+        let frame = crate::protocol::frames::ServerFrame::Reconnect {
+            within_ms: u64::try_from(spread.as_millis()).unwrap_or(u64::MAX),
+            reason: "draining",
+        }
+        .encode();
+        for session in self.hub.sessions() {
+            session.control(frame.clone());
+        }
+        self.hub.emptied(spread + Duration::from_millis(500)).await;
+        tokio::time::timeout(within / 4, self.appender.drained()).await.ok();
+        self.hub.close_where(Close::Restarting, |_| true);
+        self.hub.emptied(LAST_FRAMES).await;
+    }
+
+    /// Leaves the cluster: presence, its row, the broker.
+    pub async fn leave_cluster(&self) {
+        self.resign().await;
+        self.store.forget_node(&self.incarnation.0).await.ok();
+        self.broker.close(Duration::from_secs(1)).await;
+    }
+
+    /// Brings the database up to date, however long it takes to be reached, and starts serving.
+    async fn begin(self: Arc<Self>) {
+        loop {
+            let ready = async {
+                if self.config.database.migrate {
+                    self.store.migrate().await?;
+                }
+                self.store.ping().await
+            };
+            match ready.await {
+                Ok(()) => break,
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(why, "the database cannot be reached; trying again");
+                }
+                Err(error) => tracing::error!(%error, "the database could not be brought up to date; trying again"),
+            }
+            tokio::time::sleep(MIGRATE_RETRY).await;
+        }
+        self.warn_of_risks().await;
+        self.start_presence();
+        tokio::spawn(self.clone().beacon());
+        self.health.started();
+        self.begun.send_replace(true);
+        tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");
+    }
+
+    async fn warn_of_risks(&self) {
+        let risks = self.store.durability_risks().await.unwrap_or_default();
+        ::metrics::gauge!(crate::telemetry::metric::DATABASE_NOT_DURABLE).set(risks.len() as f64);
+        for risk in risks {
+            tracing::warn!(%risk, "ACKNOWLEDGED MESSAGES CAN BE LOST: the database does not make commits durable");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Rooms and members: who may do what with a room as such.
+//!
+//! Whoever may not know of a room is told that there is none, before anything else is looked at. An administrator of
+//! the site has an owner's power in every room that they can see; private and direct rooms of others they cannot.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use super::Node;
+use crate::error::{Error, Result};
+use crate::model::{Role, RoomInfo, RoomKind, RoomName, RoomRef, SiteRole, Slug, Topic, User, UserId, Username};
+use crate::protocol::frames::Removal;
+use crate::store::{Account, Around, History, Member, NewRoom, Page, RoomChanges, Standing, StoreError};
+
+/// Letters and digits of a slug's tail: none that is read as another.
+const TAIL_LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+/// Lengths of the tails tried one after the other for a name whose slug is taken.
+const TAIL_LENGTHS: [usize; 4] = [4, 5, 6, 6];
+/// Slug of a room in whose name no letter is, before its tail.
+const NAMELESS: &str = "room";
+
+/// Whom a member's path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Oneself,
+    Other(Username),
+}
+
+/// A room that the user may read, and the power they have in it (`None`: not a member).
+struct Seen {
+    info: RoomInfo,
+    power: Option<Role>,
+}
+
+impl Node {
+    /// Rooms the user may see, their own ones first.
+    pub async fn list_rooms(&self, who: &User, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+        let mut page = self.store.rooms(who.id, limit, cursor).await?;
+        self.fill_online(&mut page.items).await;
+        Ok(page)
+    }
+
+    /// Makes a public or private room with its creator as owner. Its slug comes from the name; a taken one, or one of
+    /// a name without any letter, gets a short random tail.
+    pub async fn create_room(&self, who: &User, name: &str, topic: &str, kind: RoomKind) -> Result<RoomInfo> {
+        if kind == RoomKind::Direct {
+            return Err(Error::invalid("kind", "must be public or private"));
+        }
+        let (name, topic) = (RoomName::parse(name)?, Topic::parse(topic)?);
+        for slug in slugs(&name) {
+            let new = NewRoom { slug, name: name.clone(), topic: topic.clone(), kind, owner: who.id };
+            match self.store.create_room(new).await {
+                Ok(info) => return Ok(info),
+                Err(StoreError::Taken("slug")) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Conflict("no free address was found for a room of this name".to_owned()))
+    }
+
+    /// The room at the address a person typed; made there as public, with the name as typed, when it is absent and
+    /// `rooms.auto_create` allows. A private room of others is as absent as before.
+    pub async fn see_or_create_room(&self, who: &User, typed: &str) -> Result<RoomInfo> {
+        let slug = Slug::from_text(typed).ok_or_else(Error::room_not_found)?;
+        let at = RoomRef::Slug(slug.clone());
+        match self.see_room(who, &at).await {
+            Err(Error::NotFound(_)) if self.config.rooms.auto_create => {}
+            seen => return seen,
+        }
+        let name = RoomName::parse(typed)?;
+        let new = NewRoom { slug, name, topic: Topic::default(), kind: RoomKind::Public, owner: who.id };
+        match self.store.create_room(new).await {
+            Ok(info) => Ok(info),
+            // Made by somebody else in the meantime, or there all along and not theirs to see.
+            Err(StoreError::Taken(_)) => self.see_room(who, &at).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The room as this user sees it; also for who is banned from a public one, and so learns why the rest is closed.
+    pub async fn see_room(&self, who: &User, room: &RoomRef) -> Result<RoomInfo> {
+        let mut info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
+        self.fill_online(std::slice::from_mut(&mut info)).await;
+        Ok(info)
+    }
+
+    /// For owners and moderators. Nothing given changes nothing.
+    pub async fn update_room(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        name: Option<&str>,
+        topic: Option<&str>,
+    ) -> Result<RoomInfo> {
+        let seen = self.look(who, room).await?;
+        seen.refuse_direct()?;
+        seen.demand(Role::Moderator)?;
+        let changes =
+            RoomChanges { name: name.map(RoomName::parse).transpose()?, topic: topic.map(Topic::parse).transpose()? };
+        if changes.name.is_some() || changes.topic.is_some() {
+            self.store.update_room(seen.info.id, changes).await?.ok_or_else(Error::room_not_found)?;
+            self.announce_updated(seen.info.id);
+        }
+        self.see_room(who, &RoomRef::Id(seen.info.id)).await
+    }
+
+    /// For owners. The sockets in it are told, on every node.
+    pub async fn delete_room(self: &Arc<Self>, who: &User, room: &RoomRef) -> Result<()> {
+        let seen = self.look(who, room).await?;
+        seen.refuse_direct()?;
+        seen.demand(Role::Owner)?;
+        if !self.store.delete_room(seen.info.id).await? {
+            return Err(Error::room_not_found());
+        }
+        self.announce_access(seen.info.id, None);
+        Ok(())
+    }
+
+    pub async fn list_members(
+        &self,
+        who: &User,
+        room: &RoomRef,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<(Slug, Page<Member>)> {
+        let seen = self.look(who, room).await?;
+        let page = self.store.members(seen.info.id, limit, cursor).await?;
+        Ok((seen.info.slug, page))
+    }
+
+    /// Adds somebody (owners and moderators) or changes a role (owners); for oneself: enters a public room. What
+    /// already is stays as it is. Nobody changes their own role, so no room loses its last owner by a slip.
+    pub async fn put_member(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        target: &Who,
+        role: Option<Role>,
+    ) -> Result<()> {
+        match target {
+            Who::Oneself => self.enter_room(who, room, role).await,
+            Who::Other(name) => self.put_other(who, room, name, role).await,
+        }
+    }
+
+    /// Removes somebody (owners anybody, moderators plain members); for oneself: leaves. The last owner may leave
+    /// too; the room goes on under its moderators, and an administrator of the site can name a new owner.
+    pub async fn remove_member(self: &Arc<Self>, who: &User, room: &RoomRef, target: &Who) -> Result<()> {
+        let seen = self.look(who, room).await?;
+        let (user, removal) = match target {
+            Who::Oneself => {
+                seen.refuse_direct()?;
+                (who.id, Removal::Left)
+            }
+            Who::Other(name) => (self.removable(&seen, name).await?, Removal::Kicked),
+        };
+        if self.store.remove_member(seen.info.id, user).await? {
+            self.announce_access(seen.info.id, Some((user, removal)));
+        }
+        Ok(())
+    }
+
+    /// The first `limit` names of who is online, and how many there are.
+    pub async fn list_online(&self, who: &User, room: &RoomRef, limit: usize) -> Result<(Vec<Username>, usize)> {
+        let seen = self.look(who, room).await?;
+        self.online(seen.info.id, limit).await
+    }
+
+    /// A page of messages, oldest first, with the slug they are shown under.
+    pub async fn history(&self, who: &User, room: &RoomRef, around: Around, limit: u32) -> Result<(Slug, History)> {
+        let seen = self.look(who, room).await?;
+        let page = self.store.history(seen.info.id, around, limit).await?;
+        let (_, history) = page.ok_or_else(Error::room_not_found)?;
+        Ok((seen.info.slug, history))
+    }
+
+    async fn enter_room(&self, who: &User, room: &RoomRef, role: Option<Role>) -> Result<()> {
+        let outcome = self.store.enter(&[(who.id, room.clone())]).await?.into_iter().next();
+        let info = outcome.ok_or_else(|| Error::Internal("the store gave no answer to an entry".to_owned()))??;
+        match role {
+            Some(role) if info.role != Some(role) => {
+                Err(Error::Forbidden("your own role is for another owner to change".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn put_other(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        name: &Username,
+        role: Option<Role>,
+    ) -> Result<()> {
+        let seen = self.look(who, room).await?;
+        seen.refuse_direct()?;
+        seen.demand(Role::Moderator)?;
+        let target = self.account_named(name).await?;
+        if target.disabled {
+            return Err(no_such_user());
+        }
+        let target = target.user.id;
+        let wanted = match (self.standing(target, &seen.info).await?, role) {
+            (Standing::Member(_), None) => return Ok(()),
+            (Standing::Member(now), Some(role)) if now == role => return Ok(()),
+            (Standing::Banned, _) => return Err(banned_there()),
+            (Standing::Member(_), Some(role)) => {
+                seen.demand(Role::Owner)?;
+                role
+            }
+            (_, role) => role.unwrap_or(Role::Member),
+        };
+        if wanted != Role::Member {
+            seen.demand(Role::Owner)?;
+        }
+        // Between looking and doing they may have been banned, or the room deleted: the store looked again.
+        self.store.put_member(seen.info.id, target, wanted).await?.ok_or_else(banned_there)?;
+        self.announce_access(seen.info.id, None);
+        Ok(())
+    }
+
+    /// Whom this user may remove from the room by name.
+    async fn removable(&self, seen: &Seen, name: &Username) -> Result<UserId> {
+        seen.refuse_direct()?;
+        seen.demand(Role::Moderator)?;
+        let target = self.account_named(name).await?.user.id;
+        let Standing::Member(role) = self.standing(target, &seen.info).await? else {
+            return Err(Error::NotFound("there is no such member".to_owned()));
+        };
+        if seen.power != Some(Role::Owner) && seen.power <= Some(role) {
+            return Err(Error::Forbidden("this member is for an owner to remove".to_owned()));
+        }
+        Ok(target)
+    }
+
+    /// The room, if this user may read it now. A ban is asked for by itself: the room's row does not tell.
+    async fn look(&self, who: &User, room: &RoomRef) -> Result<Seen> {
+        let info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
+        let role = match self.standing(who.id, &info).await? {
+            Standing::Member(role) => Some(role),
+            Standing::Guest => None,
+            Standing::Banned => return Err(Error::Forbidden("you are banned from this room".to_owned())),
+            Standing::Stranger | Standing::RoomDeleted => return Err(Error::room_not_found()),
+        };
+        Ok(Seen { info, power: power(who, role) })
+    }
+
+    async fn standing(&self, user: UserId, room: &RoomInfo) -> Result<Standing> {
+        let access = self.store.access(&[(user, room.id)]).await?;
+        let access = access.first().ok_or_else(|| Error::Internal("the store told no access".to_owned()))?;
+        Ok(access.standing)
+    }
+
+    async fn account_named(&self, name: &Username) -> Result<Account> {
+        self.store.account_by_name(name).await?.ok_or_else(no_such_user)
+    }
+
+    /// Counts of who is online are a courtesy: a room is shown without them when nobody knows.
+    async fn fill_online(&self, rooms: &mut [RoomInfo]) {
+        let ids: Vec<_> = rooms.iter().map(|room| room.id).collect();
+        if let Ok(counts) = self.online_counts(&ids).await {
+            for (room, count) in rooms.iter_mut().zip(counts) {
+                room.online = count;
+            }
+        }
+    }
+}
+
+impl Who {
+    /// From a path: `me` (which nobody can be called) or one's own name is oneself. What cannot be a username is
+    /// somebody who does not exist.
+    pub fn parse(caller: &User, text: &str) -> Result<Self> {
+        if text == "me" {
+            return Ok(Self::Oneself);
+        }
+        let name = Username::parse(text).map_err(|_| Error::NotFound("there is no such user".to_owned()))?;
+        Ok(if name.key() == caller.username.key() { Self::Oneself } else { Self::Other(name) })
+    }
+}
+
+impl Seen {
+    fn demand(&self, role: Role) -> Result<()> {
+        if self.power >= Some(role) {
+            return Ok(());
+        }
+        let who = if role == Role::Owner { "an owner" } else { "an owner or a moderator" };
+        Err(Error::Forbidden(format!("only {who} of this room may do that")))
+    }
+
+    /// A direct room is two people's: it has no other members, no roles and no end.
+    fn refuse_direct(&self) -> Result<()> {
+        if self.info.kind == RoomKind::Direct {
+            return Err(Error::Forbidden("a direct room stays as it is".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn power(who: &User, role: Option<Role>) -> Option<Role> {
+    if who.role == SiteRole::Admin { Some(Role::Owner) } else { role }
+}
+
+fn no_such_user() -> Error {
+    Error::NotFound("there is no such user".to_owned())
+}
+
+fn banned_there() -> Error {
+    Error::Conflict("this user cannot be a member of this room; they are banned from it".to_owned())
+}
+
+/// The slugs to try for a room of this name, one after the other.
+fn slugs(name: &RoomName) -> impl Iterator<Item = Slug> {
+    let plain = Slug::from_text(name.as_str());
+    let base = plain.clone().unwrap_or_else(|| Slug::from_stored(NAMELESS.to_owned()));
+    plain.into_iter().chain(TAIL_LENGTHS.into_iter().map(move |length| base.with_tail(&tail(&mut rand::rng(), length))))
+}
+
+fn tail(random: &mut impl Rng, length: usize) -> String {
+    (0..length).map(|_| char::from(*TAIL_LETTERS.choose(random).unwrap_or(&b'x'))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Epoch, RoomId};
+
+    fn user(role: SiteRole) -> User {
+        User { id: UserId(7), username: Username::from_stored("alice".into()), role }
+    }
+
+    fn seen(kind: RoomKind, power: Option<Role>) -> Seen {
+        let info = RoomInfo {
+            id: RoomId(1),
+            slug: Slug::parse("a").unwrap(),
+            name: RoomName::parse("A").unwrap(),
+            topic: Topic::default(),
+            kind,
+            epoch: Epoch("e".into()),
+            seq: 0,
+            role: power,
+            last_read: 0,
+            unread: 0,
+            mentions: 0,
+            online: 0,
+        };
+        Seen { info, power }
+    }
+
+    #[test]
+    fn a_taken_slug_gets_a_tail_and_stays_a_slug() {
+        for (name, plain, base) in [("Hello, World!", Some("hello-world"), "hello-world-"), ("123 !", None, "room-")] {
+            let tried: Vec<Slug> = slugs(&RoomName::parse(name).unwrap()).collect();
+            let tails = if let Some(plain) = plain {
+                assert_eq!(tried[0].as_str(), plain);
+                &tried[1..]
+            } else {
+                &tried[..]
+            };
+            assert_eq!(tails.len(), TAIL_LENGTHS.len());
+            for slug in tails {
+                let tail = slug.as_str().strip_prefix(base).unwrap();
+                assert!((4..=6).contains(&tail.len()), "{slug}");
+                assert!(Slug::parse(slug.as_str()).is_ok(), "{slug}");
+            }
+        }
+    }
+
+    #[test]
+    fn power_goes_by_role_and_administrators_have_an_owners() {
+        for (role, moderates, owns) in [
+            (None, false, false),
+            (Some(Role::Member), false, false),
+            (Some(Role::Moderator), true, false),
+            (Some(Role::Owner), true, true),
+        ] {
+            let seen = seen(RoomKind::Public, power(&user(SiteRole::User), role));
+            assert_eq!((seen.demand(Role::Moderator).is_ok(), seen.demand(Role::Owner).is_ok()), (moderates, owns));
+        }
+        assert_eq!(power(&user(SiteRole::Admin), None), Some(Role::Owner));
+    }
+
+    #[test]
+    fn a_direct_room_is_not_managed() {
+        assert_eq!(seen(RoomKind::Direct, Some(Role::Owner)).refuse_direct().unwrap_err().code(), "forbidden");
+        assert!(seen(RoomKind::Private, None).refuse_direct().is_ok());
+    }
+
+    #[test]
+    fn me_and_ones_own_name_are_oneself() {
+        let alice = user(SiteRole::User);
+        assert_eq!(Who::parse(&alice, "me").unwrap(), Who::Oneself);
+        assert_eq!(Who::parse(&alice, "ALICE").unwrap(), Who::Oneself);
+        assert!(matches!(Who::parse(&alice, "bob").unwrap(), Who::Other(name) if name.as_str() == "bob"));
+        assert_eq!(Who::parse(&alice, "b b").unwrap_err().code(), "not_found");
+    }
+}

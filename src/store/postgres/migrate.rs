@@ -1,0 +1,53 @@
+//! Bringing the schema up to date, one node at a time.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, NoTls};
+
+use super::super::{Result, StoreError};
+use super::pool::{Pool, sort, with_sources};
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// Any number that no other program on this database uses for an advisory lock.
+const LOCK: i64 = 0x5341_4c4f_4e00_0001;
+
+/// Long enough for an index on a large table, and for the node before us to make it.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+pub async fn migrate(pool: &Pool) -> Result<()> {
+    tokio::time::timeout(TIMEOUT, locked(pool))
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("the migration took too long".into())))
+}
+
+/// Refinery takes no lock of its own, and two nodes that start at once would both create the tables. The lock belongs
+/// to this one connection, so it is free again however we end.
+async fn locked(pool: &Pool) -> Result<()> {
+    let mut client = connect(pool).await?;
+    let prepare = format!(
+        "SET statement_timeout = {0}; SET lock_timeout = {0}; SET enable_seqscan = on; SELECT pg_advisory_lock({LOCK})",
+        TIMEOUT.as_millis()
+    );
+    client.batch_execute(&prepare).await.map_err(|error| sort(&error).0)?;
+    // A database that is ahead of us was migrated by a newer node: while nodes are replaced one by one both run.
+    let runner = embedded::migrations::runner().set_abort_missing(false);
+    match runner.run_async(&mut client).await {
+        Ok(_) => Ok(()),
+        Err(error) if client.is_closed() => Err(StoreError::Unavailable(with_sources(&error))),
+        Err(error) => Err(StoreError::Internal(with_sources(&error))),
+    }
+}
+
+async fn connect(pool: &Pool) -> Result<Client> {
+    let (config, timeout) = pool.connect_options();
+    let (client, connection) = tokio::time::timeout(timeout, config.connect(NoTls))
+        .await
+        .map_err(|_| StoreError::Unavailable("no connection in time".into()))?
+        .map_err(|error| StoreError::Unavailable(with_sources(&error)))?;
+    // Ends when the client is dropped. Its errors reach the client's calls too.
+    tokio::spawn(connection);
+    Ok(client)
+}

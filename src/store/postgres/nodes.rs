@@ -1,0 +1,72 @@
+//! The nodes' rows, and the state of the database itself.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use super::super::*;
+use super::pool::Pool;
+use super::rows::{get, milliseconds};
+
+/// A standby answers too, but nothing can be stored there.
+pub async fn ping(pool: &Pool) -> Result<()> {
+    match pool.first("SELECT pg_is_in_recovery()", &[]).await? {
+        Some(row) if !get::<bool>(&row, 0)? => Ok(()),
+        _ => Err(StoreError::Unavailable("connected to a standby".into())),
+    }
+}
+
+pub async fn durability_risks(pool: &Pool) -> Result<Vec<DurabilityRisk>> {
+    let rows = pool
+        .query(
+            "SELECT name, setting FROM pg_settings
+             WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off' ORDER BY name",
+            &[],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(DurabilityRisk { setting: get(row, 0)?, value: get(row, 1)? })).collect()
+}
+
+/// Rows of nodes that died without a word go after a day.
+pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+    let rows = pool
+        .query(
+            "WITH own AS (
+                 INSERT INTO nodes (incarnation, name, version, broker_ok, draining) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (incarnation) DO UPDATE
+                 SET broker_ok = excluded.broker_ok, draining = excluded.draining, seen_at = clock_timestamp()
+                 RETURNING incarnation, name, version, broker_ok, draining
+             ), dead AS (
+                 DELETE FROM nodes WHERE seen_at < now() - interval '1 day' AND incarnation <> $1
+             )
+             SELECT * FROM own
+             UNION ALL
+             SELECT incarnation, name, version, broker_ok, draining FROM nodes
+             WHERE seen_at >= now() - $6 * interval '1 millisecond' AND incarnation <> $1",
+            &[
+                &beat.incarnation,
+                &beat.name,
+                &beat.version,
+                &beat.broker_ok,
+                &beat.draining,
+                &(milliseconds(window) as f64),
+            ],
+        )
+        .await?;
+    rows.iter().map(node).collect()
+}
+
+pub async fn forget(pool: &Pool, incarnation: &str) -> Result<()> {
+    pool.query("DELETE FROM nodes WHERE incarnation = $1", &[&incarnation]).await?;
+    Ok(())
+}
+
+fn node(row: &Row) -> Result<NodeBeat> {
+    Ok(NodeBeat {
+        incarnation: get(row, 0)?,
+        name: get(row, 1)?,
+        version: get(row, 2)?,
+        broker_ok: get(row, 3)?,
+        draining: get(row, 4)?,
+    })
+}

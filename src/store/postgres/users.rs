@@ -1,0 +1,73 @@
+//! Users.
+
+use tokio_postgres::Row;
+
+use super::super::*;
+use super::pool::Pool;
+use super::rows::get;
+
+pub async fn create(pool: &Pool, new: NewUser) -> Result<User> {
+    let (hash, issuer, subject) = match &new.credential {
+        Credential::Password { hash } => (Some(hash), None, None),
+        Credential::Issuer { issuer, subject } => (None, Some(issuer), Some(subject)),
+    };
+    let row = pool
+        .first(
+            "INSERT INTO users (username, username_key, password_hash, issuer, subject, role)
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+            &[&new.username.as_str(), &new.username.key(), &hash, &issuer, &subject, &new.role.as_str()],
+        )
+        .await?
+        .ok_or_else(|| StoreError::Internal("an insert gave no row".into()))?;
+    Ok(User { id: UserId(get(&row, 0)?), username: new.username, role: new.role })
+}
+
+pub async fn by_name(pool: &Pool, username: &Username) -> Result<Option<Account>> {
+    let row = pool
+        .first(
+            "SELECT id, username, role, password_hash, disabled FROM users WHERE username_key = $1",
+            &[&username.key()],
+        )
+        .await?;
+    row.as_ref().map(account).transpose()
+}
+
+pub async fn by_id(pool: &Pool, user: UserId) -> Result<Option<Account>> {
+    let row =
+        pool.first("SELECT id, username, role, password_hash, disabled FROM users WHERE id = $1", &[&user.0]).await?;
+    row.as_ref().map(account).transpose()
+}
+
+pub async fn by_issuer(pool: &Pool, issuer: &str, subject: &str) -> Result<Option<Account>> {
+    let row = pool
+        .first(
+            "SELECT id, username, role, password_hash, disabled FROM users WHERE issuer = $1 AND subject = $2",
+            &[&issuer, &subject],
+        )
+        .await?;
+    row.as_ref().map(account).transpose()
+}
+
+pub async fn set_password(pool: &Pool, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
+    let row = pool.first("SELECT salon_set_password($1, $2, $3)", &[&user.0, &hash, &keep]).await?;
+    row.map_or(Ok(None), |row| get(&row, 0))
+}
+
+pub async fn set_disabled(pool: &Pool, user: UserId, disabled: bool) -> Result<bool> {
+    let row = pool.first("SELECT salon_set_disabled($1, $2)", &[&user.0, &disabled]).await?;
+    row.map_or(Ok(false), |row| get(&row, 0))
+}
+
+fn account(row: &Row) -> Result<Account> {
+    Ok(Account { user: user(row, 0)?, password_hash: get(row, 3)?, disabled: get(row, 4)? })
+}
+
+/// From id, name and role, whose columns start at `at`.
+pub fn user(row: &Row, at: usize) -> Result<User> {
+    let role: &str = get(row, at + 2)?;
+    Ok(User {
+        id: UserId(get(row, at)?),
+        username: Username::from_stored(get(row, at + 1)?),
+        role: SiteRole::from_word(role).ok_or_else(|| StoreError::Internal(format!("users.role holds {role}")))?,
+    })
+}

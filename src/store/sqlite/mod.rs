@@ -1,0 +1,251 @@
+//! The store in one SQLite file: for one node on one machine, with the same promises. WAL, `synchronous=FULL`, one
+//! writing thread.
+
+mod access;
+mod append;
+mod login_sessions;
+mod messages;
+mod nodes;
+mod room_info;
+mod rooms;
+mod rows;
+mod threads;
+mod users;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::config;
+use threads::Threads;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// One SQLite file, which this process alone has while this value lives.
+pub struct Sqlite {
+    threads: Threads,
+    path: PathBuf,
+    busy_timeout: Duration,
+    /// Refinery takes no lock of its own.
+    migrating: Arc<Mutex<()>>,
+}
+
+impl Sqlite {
+    /// Opens the file of `sqlite:PATH`, and makes it and its folder when absent. Blocks for as long as that takes.
+    /// [`Error::Conflict`]: another process has it. Dropping waits until what was handed to the threads is done.
+    pub fn open(config: &config::Database) -> crate::error::Result<Arc<Self>> {
+        let guard = threads::guard(&path(&config.url)?)?;
+        Self::start(config, Some(guard))
+    }
+
+    /// The same beside a process that has the file, for the command line: SQLite itself keeps their writes apart.
+    pub fn open_shared(config: &config::Database) -> crate::error::Result<Arc<Self>> {
+        threads::make_folder(&path(&config.url)?)?;
+        Self::start(config, None)
+    }
+
+    fn start(config: &config::Database, guard: Option<File>) -> crate::error::Result<Arc<Self>> {
+        let path = path(&config.url)?;
+        let busy_timeout = Duration::from_millis(config.wait_timeout_ms);
+        let threads = Threads::start(&path, config, guard)?;
+        Ok(Arc::new(Self { threads, path, busy_timeout, migrating: Arc::default() }))
+    }
+}
+
+/// The file that the URL names. A store in memory only would break its promises, and each thread would have its own.
+fn path(url: &str) -> crate::error::Result<PathBuf> {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.contains(":memory:") || path.starts_with("file:") {
+        return Err(Error::invalid("database.url", "must name a file: sqlite:PATH"));
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn migrate(&self) -> Result<()> {
+        let (path, busy_timeout, migrating) = (self.path.clone(), self.busy_timeout, self.migrating.clone());
+        let work = move || {
+            let _alone = migrating.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut db = threads::connect(&path, busy_timeout)?;
+            let runner = embedded::migrations::runner().set_abort_missing(false);
+            runner.run(&mut db).map_err(|error| StoreError::Internal(error.to_string()))?;
+            Ok(())
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.threads.read(|db| Ok(db.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    async fn durability_risks(&self) -> Result<Vec<DurabilityRisk>> {
+        self.threads.write(nodes::durability_risks).await
+    }
+
+    async fn create_user(&self, new: NewUser) -> Result<User> {
+        self.threads.write(move |db| users::create(db, new)).await
+    }
+
+    async fn account_by_name(&self, username: &Username) -> Result<Option<Account>> {
+        let key = username.key();
+        self.threads.read(move |db| users::by_key(db, &key)).await
+    }
+
+    async fn account_by_id(&self, user: UserId) -> Result<Option<Account>> {
+        self.threads.read(move |db| users::by_id(db, user)).await
+    }
+
+    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>> {
+        let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
+        self.threads.read(move |db| users::by_issuer(db, &issuer, &subject)).await
+    }
+
+    async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
+        let (hash, keep) = (hash.to_owned(), keep.map(str::to_owned));
+        self.threads.write(move |db| users::set_password(db, user, &hash, keep.as_deref())).await
+    }
+
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
+        self.threads.write(move |db| users::set_disabled(db, user, disabled)).await
+    }
+
+    async fn create_login_session(&self, new: NewLoginSession) -> Result<bool> {
+        self.threads.write(move |db| login_sessions::create(db, &new)).await
+    }
+
+    async fn login_sessions(&self, user: UserId, limit: u32) -> Result<Vec<LoginSession>> {
+        self.threads.read(move |db| login_sessions::list(db, user, limit)).await
+    }
+
+    async fn end_login_session(&self, user: UserId, id: &str) -> Result<bool> {
+        let id = id.to_owned();
+        self.threads.write(move |db| login_sessions::end(db, user, &id)).await
+    }
+
+    async fn rotate(&self, rotate: &Rotate) -> Result<Rotation> {
+        let rotate = rotate.clone();
+        self.threads.write(move |db| login_sessions::rotate(db, &rotate)).await
+    }
+
+    async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>> {
+        let ids = ids.to_vec();
+        self.threads.read(move |db| login_sessions::live(db, ids)).await
+    }
+
+    async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>> {
+        self.threads.read(move |db| login_sessions::recent_revocations(db, window)).await
+    }
+
+    async fn create_room(&self, new: NewRoom) -> Result<RoomInfo> {
+        self.threads.write(move |db| rooms::create(db, new)).await
+    }
+
+    async fn room(&self, user: UserId, room: &RoomRef) -> Result<Option<RoomInfo>> {
+        let room = room.clone();
+        self.threads.read(move |db| room_info::one(db, user, &room)).await
+    }
+
+    async fn rooms(&self, user: UserId, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+        let cursor = RoomsCursor::parse(cursor);
+        self.threads.read(move |db| room_info::page(db, user, limit, cursor)).await
+    }
+
+    async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>> {
+        self.threads.write(move |db| rooms::update(db, room, &changes)).await
+    }
+
+    async fn delete_room(&self, room: RoomId) -> Result<bool> {
+        self.threads.write(move |db| rooms::delete(db, room)).await
+    }
+
+    async fn purge(&self, limit: u32) -> Result<u64> {
+        self.threads
+            .write(move |db| {
+                let removed = login_sessions::purge(db, limit)?;
+                Ok(u64::from(removed) + rooms::purge(db, limit - removed)?)
+            })
+            .await
+    }
+
+    async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {
+        let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        self.threads.read(move |db| rooms::members(db, room, limit, after)).await
+    }
+
+    async fn put_member(&self, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>> {
+        self.threads.write(move |db| rooms::put_member(db, room, user, role)).await
+    }
+
+    async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool> {
+        self.threads.write(move |db| rooms::remove_member(db, room, user)).await
+    }
+
+    async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>> {
+        let pairs = pairs.to_vec();
+        self.threads.write(move |db| room_info::enter(db, &pairs)).await
+    }
+
+    async fn access(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>> {
+        let pairs = pairs.to_vec();
+        self.threads.read(move |db| pairs.iter().map(|(user, room)| access::access(db, *user, *room)).collect()).await
+    }
+
+    async fn append(&self, batch: &[Append], _wait: bool) -> Result<Vec<Appended>> {
+        let batch = batch.to_vec();
+        self.threads.write(move |db| append::append(db, &batch)).await
+    }
+
+    async fn change(&self, change: &Change) -> Result<Changed> {
+        let change = change.clone();
+        self.threads.write(move |db| append::change(db, &change)).await
+    }
+
+    async fn changes_after(&self, room: RoomId, after: Seq, limit: u32) -> Result<Option<Changes>> {
+        self.threads.read(move |db| messages::changes_after(db, room, after, limit)).await
+    }
+
+    async fn recent_changes(&self, room: RoomId, limit: u32) -> Result<Option<Changes>> {
+        self.threads.read(move |db| messages::recent_changes(db, room, limit)).await
+    }
+
+    async fn history(&self, room: RoomId, around: Around, limit: u32) -> Result<Option<(Head, History)>> {
+        self.threads.read(move |db| messages::history(db, room, around, limit)).await
+    }
+
+    async fn message(&self, room: RoomId, id: MessageId) -> Result<Option<Message>> {
+        self.threads
+            .read(move |db| match rooms::head(db, room)? {
+                Some(_) => messages::one(db, room, id),
+                None => Ok(None),
+            })
+            .await
+    }
+
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<Head>> {
+        let rooms = rooms.to_vec();
+        self.threads.read(move |db| rooms.iter().filter_map(|room| rooms::head(db, *room).transpose()).collect()).await
+    }
+
+    async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>> {
+        let old = old.clone();
+        self.threads.write(move |db| rooms::renew_epoch(db, room, &old)).await
+    }
+
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+        let beat = beat.clone();
+        self.threads.write(move |db| nodes::beat(db, &beat, window)).await
+    }
+
+    async fn forget_node(&self, incarnation: &str) -> Result<()> {
+        let incarnation = incarnation.to_owned();
+        self.threads.write(move |db| nodes::forget(db, &incarnation)).await
+    }
+}

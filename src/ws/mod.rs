@@ -1,0 +1,7 @@
+//! WebSocket: who may open one ([`upgrade`]), and what runs on it ([`reader`], [`writer`]).
+
+mod reader;
+mod upgrade;
+mod writer;
+
+pub use upgrade::router;

@@ -1,0 +1,153 @@
+//! Everything that is decided before a socket stands: origin, identity, room, limits. A refusal is an HTTP answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
+use axum::http::{Extensions, HeaderMap};
+use axum::response::Response;
+use axum::routing::get;
+
+use super::{reader, writer};
+use crate::error::{Error, Result};
+use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
+use crate::http::fields::{Query, Segments};
+use crate::http::origin::{self, Peer};
+use crate::model::{Epoch, RoomRef, Timestamp, User};
+use crate::node::{Node, Proof, Session};
+use crate::protocol::PROTOCOL_VERSION;
+use crate::protocol::frames::{ServerFrame, WelcomeLimits};
+use crate::protocol::incoming::{JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX, JoinWish};
+
+/// tungstenite's default of 128 KiB a socket would make idle sockets cost gigabytes.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// The WebSocket's routes; a trailing slash is taken off before they are looked at.
+pub fn router() -> Router<Arc<Node>> {
+    Router::new().route("/ws", get(any_rooms)).route("/ws/chat/{room}", get(one_room))
+}
+
+/// Takes the session out of the node when the socket ends, or never comes to stand.
+struct Held {
+    node: Arc<Node>,
+    session: Arc<Session>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.node.disconnect(&self.session);
+    }
+}
+
+async fn any_rooms(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response> {
+    let (upgrade, caller) = admit(&node, &headers, &extensions, upgrade).await?;
+    stand(node, upgrade, caller, None)
+}
+
+async fn one_room(
+    State(node): State<Arc<Node>>,
+    Segments(room): Segments<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    extensions: Extensions,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response> {
+    let (upgrade, caller) = admit(&node, &headers, &extensions, upgrade).await?;
+    let query = Query::parse(query.as_deref().unwrap_or_default());
+    let after = query.seq("after")?;
+    let limit = query.limit_from_zero(JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX)?;
+    let epoch = query.get("epoch").map(|epoch| Epoch(epoch.to_owned()));
+    let room = room_for(&node, &caller.user, &room).await?;
+    stand(node, upgrade, caller, Some(JoinWish { room, after, epoch, limit }))
+}
+
+/// The checks that come before any room: a page of a foreign origin is refused before anybody asks who it is.
+async fn admit(
+    node: &Arc<Node>,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<(WebSocketUpgrade, Caller)> {
+    origin::check(&node.config.server, headers, Peer::of(extensions))?;
+    let caller = authenticate(node, headers).await?;
+    if node.refuses_sockets() {
+        return Err(Error::unavailable("this node is going; try another"));
+    }
+    let upgrade = upgrade.map_err(|rejection| Error::Malformed(format!("not a WebSocket request: {rejection}")))?;
+    Ok((upgrade, caller))
+}
+
+/// The room of `/ws/chat/{room}/`: digits are an id, all else is what a person typed.
+async fn room_for(node: &Arc<Node>, who: &User, typed: &str) -> Result<RoomRef> {
+    let info = if !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit()) {
+        node.see_room(who, &RoomRef::parse_path(typed)?).await?
+    } else {
+        node.see_or_create_room(who, typed).await?
+    };
+    Ok(RoomRef::Id(info.id))
+}
+
+fn stand(node: Arc<Node>, upgrade: WebSocketUpgrade, caller: Caller, opening: Option<JoinWish>) -> Result<Response> {
+    let (user, issued_at) = (caller.user.id, caller.issued_at.map(Timestamp::seconds));
+    let proof = Proof {
+        login_session: caller.login_session.clone(),
+        issued_at,
+        expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
+    };
+    let session = node.hub.admit(caller.user, proof, &node.config)?;
+    let held = Held { node, session };
+    // Looked at again now that it would be found and closed: what was withdrawn since the first look missed it.
+    if held.node.is_revoked(user, caller.login_session.as_deref(), issued_at) {
+        return Err(Error::login_ended());
+    }
+    let frame_bytes = held.node.config.limits.frame_bytes;
+    Ok(upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(frame_bytes)
+        .max_frame_size(frame_bytes)
+        .on_upgrade(move |socket| run(held, socket, opening)))
+}
+
+/// One task a socket: reader and writer side by side, whichever ends first ends the other.
+async fn run(held: Held, socket: WebSocket, opening: Option<JoinWish>) {
+    let Held { node, session } = &held;
+    welcome(node, session);
+    let (sink, stream) = futures_util::StreamExt::split(socket);
+    let heard = std::sync::atomic::AtomicBool::new(false);
+    // Boxed, so that an idle socket's task holds two pointers' worth instead of both whole state machines twice.
+    let read = Box::pin(reader::read(node, session, stream, opening, &heard));
+    let write = Box::pin(writer::write(node, session, sink, &heard));
+    let code = tokio::select! {
+        code = read => code,
+        code = write => code,
+    };
+    metrics::counter!(crate::telemetry::metric::CLOSES, "code" => code.to_string()).increment(1);
+}
+
+fn welcome(node: &Node, session: &Session) {
+    let limits = &node.config.limits;
+    let limits = WelcomeLimits {
+        messages_per_s: limits.messages_per_s,
+        message_burst: limits.message_burst,
+        rooms_per_socket: limits.rooms_per_socket,
+        content_chars: limits.content_chars,
+        frame_bytes: limits.frame_bytes,
+    };
+    session.answer(&ServerFrame::Welcome {
+        protocol: PROTOCOL_VERSION,
+        node: &node.name,
+        user: &session.user,
+        heartbeat_s: node.config.node.heartbeat_s,
+        limits: &limits,
+    });
+}

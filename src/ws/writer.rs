@@ -1,0 +1,108 @@
+//! What a socket is told: all that waits, in as few writes as it fits; pings; the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use tokio::time::{Instant, timeout};
+
+use crate::node::{Close, Node, Session, Work};
+
+/// Taken off the queue at once: what is taken is lost to a later overflow, so not too much.
+const WRITE_BYTES: usize = 16 * 1024;
+/// Before a page that the store did not give is asked for again.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
+/// How long the end of a socket may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// The socket cannot be written to any more.
+struct Broken;
+
+/// Writes until the session is told to close or the socket breaks; gives the close code to be counted.
+pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, heard: &AtomicBool) -> u16 {
+    let config = &node.config.node;
+    let stall = Duration::from_secs(config.stall_timeout_s);
+    let heartbeat = Duration::from_secs(config.heartbeat_s);
+    let pong = Duration::from_secs(config.pong_timeout_s);
+    let mut next_ping = Instant::now() + heartbeat;
+    let mut pong_due = None;
+    loop {
+        let done = match session.work(WRITE_BYTES) {
+            Some(Work::Close(close)) => return end(&mut sink, close).await,
+            Some(Work::Write(frames)) => match timeout(stall, send(&mut sink, frames)).await {
+                Ok(done) => done,
+                Err(_) => return end(&mut sink, Close::Stalled).await,
+            },
+            Some(Work::CatchUp { room, after }) => {
+                if let Err(error) = node.catch_up(session, room, after).await {
+                    tracing::debug!(%error, "a page to catch up with could not be read yet");
+                    tokio::time::sleep(CATCH_UP_RETRY).await;
+                }
+                Ok(())
+            }
+            None => {
+                let timer = pong_due.map_or(next_ping, |due: Instant| due.min(next_ping));
+                let timer = timer.min(Instant::now() + time_left(session));
+                tokio::select! {
+                    () = session.woken() => {}
+                    () = session.expiry_moved.notified() => {}
+                    () = tokio::time::sleep_until(timer) => {}
+                }
+                Ok(())
+            }
+        };
+        if done.is_err() {
+            return 1006;
+        }
+        let now = Instant::now();
+        if time_left(session).is_zero() {
+            session.close(Close::TokenExpired);
+        } else if pong_due.is_some_and(|due| now >= due) {
+            pong_due = None;
+            if !heard.load(Ordering::Relaxed) {
+                session.close(Close::NoPong);
+            }
+        } else if now >= next_ping {
+            next_ping = now + heartbeat;
+            heard.store(false, Ordering::Relaxed);
+            // The time for the pong runs from the flush: a reader whose output is blocked is not mistaken for dead.
+            match timeout(stall, sink.send(Message::Ping(axum::body::Bytes::new()))).await {
+                Ok(Ok(())) => pong_due = Some(Instant::now() + pong),
+                Ok(Err(_)) => return 1006,
+                Err(_) => return end(&mut sink, Close::Stalled).await,
+            }
+        }
+    }
+}
+
+/// Feeds all, flushes once: one write to the socket for as many frames as were waiting.
+async fn send(sink: &mut Sink, frames: Vec<Bytes>) -> Result<(), Broken> {
+    for frame in frames {
+        let text = Utf8Bytes::try_from(frame).map_err(|_| Broken)?;
+        sink.feed(Message::Text(text)).await.map_err(|_| Broken)?;
+    }
+    sink.flush().await.map_err(|_| Broken)
+}
+
+async fn end(sink: &mut Sink, close: Close) -> u16 {
+    let frame = CloseFrame { code: close.code(), reason: Utf8Bytes::from_static(close.reason()) };
+    let said = async {
+        sink.send(Message::Close(Some(frame))).await.ok();
+        sink.close().await.ok();
+    };
+    timeout(CLOSE_TIMEOUT, said).await.ok();
+    close.code()
+}
+
+/// How long the session's token still holds; a day when it has no end, since tokio's timers have no "never".
+fn time_left(session: &Session) -> Duration {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_secs(u64::try_from(session.expires_at()).unwrap_or(0)).saturating_sub(unix);
+    left.min(Duration::from_secs(86_400))
+}

@@ -1,0 +1,375 @@
+//! Three real nodes on Postgres and Redis keep the promises while things break.
+
+use std::time::{Duration, Instant};
+
+use salon::engine::http::Account;
+use salon::engine::log::{Act, Outcome};
+use salon::engine::socket::{Incoming, Opening, Socket};
+use salon::engine::workload::{Mix, Pace, Plan, Stop};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::cluster::{Cluster, assert_green};
+use crate::support::node::{Node, unique};
+use crate::support::postgres;
+
+/// Everybody is back and has read everything by then.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// The cluster must show that it works by then, whatever was broken.
+const PROGRESS: Duration = Duration::from_secs(45);
+
+fn plan(cluster: &Cluster, name: &str) -> Plan {
+    Plan { nodes: cluster.urls(), prefix: unique(name), ..Plan::default() }
+}
+
+fn nodes(cluster: &Cluster) -> Vec<&Node> {
+    cluster.nodes.iter().collect()
+}
+
+/// A socket of this user on a node.
+async fn socket(cluster: &Cluster, node: usize, account: &Account) -> Socket {
+    Opening::new(&cluster.url(node)).cookies(&account.http).welcomed().await.expect("a socket")
+}
+
+async fn joined(cluster: &Cluster, node: usize, account: &Account, room: &str) -> Socket {
+    let mut socket = socket(cluster, node, account).await;
+    let answer = socket.join(room).await.expect("an answer");
+    assert_eq!(answer["type"], "joined", "{answer}");
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_ends_with_the_same_messages() {
+    let cluster = Cluster::start(3).await;
+    let plan = Plan { rooms: 4, stop: Stop::After(60), ..plan(&cluster, "same") };
+    let finished = plan.run(QUIET).await.expect("the workload ends");
+    assert_green("three nodes", &finished, &nodes(&cluster));
+    let counts = &finished.report.counts;
+    assert!(counts.sends_acked > 300 && counts.changes_acked > 30, "{counts:?}");
+    for node in 0..3 {
+        let went_back = cluster.nodes[node].metric("salon_clock_went_back_total").await;
+        assert_eq!(went_back, 0.0, "node {node} believes that a clock went back:\n{}", cluster.metrics(node).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_nonce_on_two_nodes_at_once_is_one_message() {
+    const ROUNDS: usize = 50;
+    let cluster = Cluster::start(2).await;
+    let alice = cluster.user(0, "alice").await;
+    let room = alice.http.create_room(&unique("nonce"), "public").await.expect("a room").slug;
+    let mut first = socket(&cluster, 0, &alice).await;
+    let mut second = socket(&cluster, 1, &alice).await;
+    for round in 0..ROUNDS {
+        let nonce = unique("nonce");
+        let send = json!({"type": "send", "room": room, "content": format!("round {round}"), "nonce": nonce});
+        let (one, two) = tokio::join!(first.ask(send.clone()), second.ask(send));
+        let (one, two) = (one.expect("an ack"), two.expect("an ack"));
+        assert_eq!((&one["type"], &two["type"]), (&json!("ack"), &json!("ack")), "{one} {two}");
+        assert_eq!(one["id"], two["id"], "{one} {two}");
+        assert_ne!(one["duplicate"], two["duplicate"], "one of them is the retry: {one} {two}");
+    }
+    let history = alice.http.history(&room).await.expect("history");
+    let ids: Vec<u64> = history.messages.iter().map(|message| message.id).collect();
+    assert_eq!(ids, (1..=ROUNDS as u64).collect::<Vec<_>>(), "one message a round, no hole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_a_node_under_load_loses_nothing() {
+    let cluster = Cluster::start(3).await;
+    let plan = Plan { stop: Stop::Told, pace: Pace::InFlight(3), ..plan(&cluster, "kill") };
+    let running = plan.start().await.expect("the workload starts");
+    running.progress(150, PROGRESS).await.expect("it works before");
+    cluster.kill9(1);
+    running.progress(200, PROGRESS).await.expect("it works on two nodes");
+    cluster.restart(1).await;
+    running.progress(100, PROGRESS).await.expect("it works on three nodes again");
+    let finished = running.finish(QUIET).await.expect("the workload ends");
+    assert_green("kill -9 of a node", &finished, &nodes(&cluster));
+    assert!(finished.report.counts.resumes >= 4, "its clients resumed: {:?}", finished.report.counts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_a_node_under_load_loses_nothing() {
+    let cluster = Cluster::of(2).env("SALON_DRAIN__TIMEOUT_S", "8").start().await;
+    let plan = Plan { stop: Stop::Told, pace: Pace::InFlight(2), clients: 8, ..plan(&cluster, "drain") };
+    let running = plan.start().await.expect("the workload starts");
+    running.progress(100, PROGRESS).await.expect("it works before");
+    let asked = Instant::now();
+    cluster.terminate(1).await;
+    eprintln!("the node drained in {:?}", asked.elapsed());
+    for client in &running.clients {
+        client.connected(PROGRESS).await.expect("it moved");
+        assert_ne!(client.node(), Some(1), "nobody is on the node that is gone");
+    }
+    running.progress(100, PROGRESS).await.expect("it works on one node");
+    cluster.restart(1).await;
+    let finished = running.finish(QUIET).await.expect("the workload ends");
+    assert_green("SIGTERM of a node", &finished, &nodes(&cluster));
+    // An edit that was tried again may find its message deleted since, and then nobody knows; a send always knows.
+    for log in &finished.logs {
+        for (op, outcome) in log.ops.iter().zip(log.outcomes()) {
+            let in_doubt = matches!(op.act, Act::Send { .. }) && outcome == Outcome::Unknown;
+            assert!(!in_doubt, "{}: {op:?} found no end", log.user);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_is_right_after_a_kill() {
+    let cluster = Cluster::start(3).await;
+    let people = [cluster.user(0, "ann").await, cluster.user(1, "ben").await, cluster.user(2, "cid").await];
+    let room = people[0].http.create_room(&unique("presence"), "public").await.expect("a room").slug;
+    let mut sockets = Vec::new();
+    for (node, person) in people.iter().enumerate() {
+        sockets.push(joined(&cluster, node, person, &room).await);
+    }
+    let count = Duration::from_secs(15);
+    for (node, person) in people.iter().enumerate() {
+        await_online(&cluster, node, person, &room, 3, count).await;
+    }
+    cluster.kill9(2);
+    let killed = Instant::now();
+    let gone = &people[2].user.username;
+    for (node, socket) in sockets.iter_mut().take(2).enumerate() {
+        await_online(&cluster, node, &people[node], &room, 2, 3 * count).await;
+        // One by one or the whole list at once, as the server likes.
+        let told = |frame: &Value| match frame["type"].as_str() {
+            Some("user_leave") => frame["user"] == gone.as_str(),
+            Some("user_list") => frame["user_count"] == 2 && !frame["users"].to_string().contains(gone),
+            _ => false,
+        };
+        let left = socket.expect_where("that the killed is gone", 3 * count, told).await.expect("it is told");
+        assert_eq!(left["user_count"], 2, "{left}");
+        eprintln!("presence after kill -9: node {node} was right after {:?} (promised: 15 s)", killed.elapsed());
+    }
+}
+
+/// Waits until `GET …/users` on that node tells this many, and checks the names' number with it.
+async fn await_online(cluster: &Cluster, node: usize, who: &Account, room: &str, wanted: u64, within: Duration) {
+    let http = who.http.at(&cluster.url(node));
+    let deadline = Instant::now() + within;
+    loop {
+        let told: Value = http.get(&format!("/api/rooms/{room}/users")).await.expect("an answer").json();
+        if told["user_count"] == wanted {
+            assert_eq!(told["users"].as_array().map(Vec::len), usize::try_from(wanted).ok(), "{told}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "node {node} tells {told} after {within:?}, it should be {wanted}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_last_hint_is_healed() {
+    let cluster = Cluster::of(2).proxied(0).start().await;
+    let (reader, writer) = (cluster.user(0, "reader").await, cluster.user(1, "writer").await);
+    let room = writer.http.create_room(&unique("tail"), "public").await.expect("a room").slug;
+    let mut reading = joined(&cluster, 0, &reader, &room).await;
+    let mut writing = joined(&cluster, 1, &writer, &room).await;
+    let send = |content: &str| json!({"type": "send", "room": room, "content": content});
+    writing.ask(send("this one passes")).await.expect("an ack");
+    reading.expect("chat_message").await.expect("the first one");
+    let proxy = cluster.proxy(0);
+    proxy.swallow("lost on the way");
+    let sent = Instant::now();
+    assert_eq!(writing.ask(send("lost on the way")).await.expect("an ack")["type"], "ack");
+    let healed = reading
+        .expect_where("the lost message", Duration::from_secs(9), |frame| frame["content"] == "lost on the way")
+        .await
+        .expect("it is healed");
+    eprintln!("a lost last hint was healed after {:?} (promised: 3 s)", sent.elapsed());
+    assert_eq!((&healed["seq"], &healed["from"]), (&json!(2), &Value::Null), "{healed}");
+    assert!(proxy.swallowed() >= 1, "the hint was not lost, so nothing was tested");
+    assert!(cluster.nodes[0].metric("salon_beacon_repairs_total").await >= 1.0, "the repair is counted");
+}
+
+/// As after a backup was put back: what a client holds of before is worth nothing, and it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_went_back_starts_the_room_anew() {
+    let cluster = Cluster::start(2).await;
+    let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
+    let room = alice.http.create_room(&unique("restored"), "public").await.expect("a room");
+    let mut sockets = [joined(&cluster, 0, &alice, &room.slug).await, joined(&cluster, 1, &bob, &room.slug).await];
+    for content in ["one", "two", "three", "four"] {
+        sockets[0].ask(json!({"type": "send", "room": room.slug, "content": content})).await.expect("an ack");
+    }
+    sockets[1].expect_where("all four", QUIET, |frame| frame["content"] == "four").await.expect("told");
+    let id = room.id;
+    let forget = format!(
+        "BEGIN; DELETE FROM messages WHERE room_id = {id} AND seq > 2;
+         UPDATE room_clocks SET seq = 2 WHERE room_id = {id}; COMMIT"
+    );
+    postgres::execute(&cluster.database, &forget).await;
+    let began = Instant::now();
+    let mut epochs = Vec::new();
+    for socket in &mut sockets {
+        let within = Duration::from_secs(9);
+        let told = socket.expect_where("an unasked joined", within, |frame| frame["type"] == "joined").await;
+        let told = told.expect("told to start anew");
+        assert_eq!((&told["reset"], &told["seq"], &told["ref"]), (&json!(true), &json!(2), &Value::Null), "{told}");
+        let contents: Vec<&Value> =
+            told["messages"].as_array().expect("messages").iter().map(|m| &m["content"]).collect();
+        assert_eq!(contents, ["one", "two"]);
+        assert_ne!(told["epoch"], room.epoch, "another life of the clock");
+        epochs.push(told["epoch"].clone());
+    }
+    eprintln!("told of a clock that went back after {:?}", began.elapsed());
+    assert_eq!(epochs[0], epochs[1], "one new life, whoever noticed");
+    let ack = sockets[1].ask(json!({"type": "send", "room": room.slug, "content": "five"})).await.expect("an ack");
+    assert_eq!(ack["seq"], 3, "{ack}");
+    let told = sockets[0].expect_where("what is said then", QUIET, |frame| frame["content"] == "five").await;
+    assert_eq!(told.expect("told")["seq"], 3);
+    // Who was away holds what is worth nothing, by its epoch and by its number.
+    for wish in [json!({"after": 2, "epoch": room.epoch}), json!({"after": 4, "epoch": epochs[0]})] {
+        let mut late = socket(&cluster, 0, &bob).await;
+        let mut frame = json!({"type": "join", "room": room.slug});
+        frame.as_object_mut().expect("an object").extend(wish.as_object().expect("an object").clone());
+        let answer = late.ask(frame).await.expect("an answer");
+        assert_eq!((&answer["reset"], &answer["seq"]), (&json!(true), &json!(3)), "{answer}");
+    }
+    let mut noticed = 0.0;
+    for node in &cluster.nodes {
+        noticed += node.metric("salon_clock_went_back_total").await;
+    }
+    assert!(noticed >= 1.0, "an operator can see it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_die_and_come_back() {
+    let cluster = Cluster::of(3).own_redis().start().await;
+    let calm = Mix { cut: 0.0, ..Plan::default().mix };
+    let plan = Plan { stop: Stop::Told, pace: Pace::InFlight(2), mix: calm, ..plan(&cluster, "redis") };
+    let running = plan.start().await.expect("the workload starts");
+    let (reader, writer) = (cluster.user(0, "reader").await, cluster.user(1, "writer").await);
+    let room = writer.http.create_room(&unique("outage"), "public").await.expect("a room").slug;
+    let mut reading = joined(&cluster, 0, &reader, &room).await;
+    let mut writing = joined(&cluster, 1, &writer, &room).await;
+    running.progress(100, PROGRESS).await.expect("it works before");
+    cluster.redis().stop_hard();
+    for (round, within) in [(1, Duration::from_secs(18)), (2, Duration::from_secs(18)), (3, Duration::from_secs(18))] {
+        let content = format!("round {round} without Redis");
+        let sent = Instant::now();
+        let ack = writing.ask(json!({"type": "send", "room": room, "content": content})).await.expect("an ack");
+        assert_eq!(ack["type"], "ack", "Redis is no part of an ack: {ack}");
+        let what = "the message of the other node";
+        reading.expect_where(what, within, |frame| frame["content"] == content.as_str()).await.expect("it comes");
+        eprintln!("without Redis, round {round}: delivered across nodes after {:?}", sent.elapsed());
+    }
+    running.progress(100, PROGRESS).await.expect("it works without Redis");
+    cluster.redis().start_again();
+    running.progress(100, PROGRESS).await.expect("it works after Redis came back");
+    let finished = running.finish(QUIET).await.expect("the workload ends");
+    assert_green("Redis killed and restarted", &finished, &nodes(&cluster));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_get_nothing_of_a_private_room() {
+    let cluster = Cluster::start(2).await;
+    let (alice, mallory) = (cluster.user(0, "alice").await, cluster.user(1, "mallory").await);
+    let room = alice.http.create_room(&unique("secret"), "private").await.expect("a room");
+    let mut inside = joined(&cluster, 0, &alice, &room.slug).await;
+    inside.ask(json!({"type": "send", "room": room.slug, "content": "hush"})).await.expect("an ack");
+    let mut outside = socket(&cluster, 1, &mallory).await;
+    for name in [json!(room.slug), json!(room.id), json!(room.id.to_string())] {
+        every_door_is_shut(&cluster, &mut outside, &mallory, &name).await;
+    }
+    let told = inside.drained().await.expect("alive");
+    assert!(told.iter().all(|frame| frame["user"] != mallory.user.username.as_str()), "{told:?}");
+
+    // Let in, she reads; removed, she reads nothing more, on the other node's live socket too.
+    let place = format!("/api/rooms/{}/members/{}", room.slug, mallory.user.username);
+    assert_eq!(alice.http.put(&place, json!({})).await.expect("an answer").status, 204);
+    let answer = outside.join(&room.slug).await.expect("an answer");
+    assert_eq!(answer["type"], "joined", "{answer}");
+    assert_eq!(answer["messages"][0]["content"], "hush");
+    assert_eq!(alice.http.delete(&place).await.expect("an answer").status, 204);
+    let removed = outside.expect("removed").await.expect("she is told");
+    assert_eq!((&removed["room"], &removed["reason"]), (&json!(room.slug), &json!("kicked")), "{removed}");
+    for number in 0..5 {
+        let content = format!("without her {number}");
+        inside.send(json!({"type": "send", "room": room.slug, "content": content})).await.expect("alive");
+    }
+    let last = |frame: &Value| frame["content"] == "without her 4";
+    if !inside.passed.iter().any(last) {
+        inside.expect_where("the last one", QUIET, last).await.expect("told");
+    }
+    // Longer than a lost hint takes to be healed: nothing may come that way either.
+    let until = Instant::now() + Duration::from_secs(4);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        if let Ok(Incoming::Frame(frame)) = outside.next_within(left).await {
+            assert!(!frame.to_string().contains(&room.slug), "she was told {frame}");
+        }
+    }
+    every_door_is_shut(&cluster, &mut outside, &mallory, &json!(room.slug)).await;
+}
+
+async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Account, room: &Value) {
+    let frames = [
+        json!({"type": "join", "room": room}),
+        json!({"type": "join", "room": room, "after": 0}),
+        json!({"type": "send", "room": room, "content": "let me in"}),
+        json!({"type": "edit", "room": room, "id": 1, "content": "mine"}),
+        json!({"type": "delete", "room": room, "id": 1}),
+    ];
+    for frame in frames {
+        let answer = socket.ask(frame.clone()).await.expect("an answer");
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("not_found")), "{frame}: {answer}");
+    }
+    socket.send(json!({"type": "typing", "room": room})).await.expect("alive");
+    let name = room.as_str().map_or_else(|| room.to_string(), str::to_owned);
+    let calls = [
+        ("GET", String::new(), None),
+        ("PATCH", String::new(), Some(json!({"name": "mine"}))),
+        ("DELETE", String::new(), None),
+        ("GET", "/messages".into(), None),
+        ("POST", "/messages".into(), Some(json!({"content": "let me in"}))),
+        ("PATCH", "/messages/1".into(), Some(json!({"content": "mine"}))),
+        ("DELETE", "/messages/1".into(), None),
+        ("GET", "/users".into(), None),
+        ("GET", "/members".into(), None),
+        ("PUT", "/members/me".into(), Some(json!({}))),
+        ("DELETE", format!("/members/{}", who.user.username), None),
+    ];
+    for (method, path, body) in calls {
+        let path = format!("/api/rooms/{name}{path}");
+        let call = who.http.call(method, &path);
+        let call = if let Some(body) = &body { call.json(body) } else { call };
+        let answer = call.send().await.expect("an answer");
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.json());
+    }
+    let rooms = who.http.get("/api/rooms?limit=1000").await.expect("an answer").json();
+    let listed = rooms.as_array().expect("an array").iter().any(|other| other["slug"] == *room || other["id"] == *room);
+    assert!(!listed, "it is listed: {rooms}");
+    let opening = Opening::new(&cluster.url(1)).cookies(&who.http).path(&format!("/ws/chat/{name}/"));
+    assert_eq!(opening.open().await.expect_err("refused").status, 404, "/ws/chat/{name}/");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_session_goes_on_and_ends_on_every_node() {
+    // The beacon is slow, so that the hint must do it.
+    let cluster = Cluster::of(2).env("SALON_NODE__BEACON_INTERVAL_MS", "30000").start().await;
+    let alice = cluster.user(0, "alice").await;
+    let elsewhere = alice.http.at(&cluster.url(1));
+    let mut sockets = [socket(&cluster, 0, &alice).await, socket(&cluster, 1, &alice).await];
+    let refresh = "/api/account/refresh";
+    let spent = alice.http.cookie("salon_refresh").expect("a cookie");
+    for http in [&alice.http, &elsewhere] {
+        let answer = http.call("POST", refresh).send().await.expect("an answer");
+        assert_eq!(answer.status, 204, "{}", answer.json());
+    }
+    assert_eq!(alice.http.cookie("salon_refresh"), elsewhere.cookie("salon_refresh"), "any node gives the same");
+    for socket in &mut sockets {
+        socket.drained().await.expect("a refresh closes no socket");
+    }
+    let (session, _) = spent.split_once('.').expect("it names its login session");
+    let wrong = json!({"refresh_token": format!("{session}.{}", "A".repeat(43))});
+    assert_eq!(elsewhere.post(refresh, wrong).await.expect("an answer").status, 401);
+    for socket in &mut sockets {
+        assert_eq!(socket.closed(Duration::from_secs(1)).await.expect("closed within a second"), Some(4501));
+    }
+    for http in [&alice.http, &elsewhere] {
+        assert_eq!(http.get("/api/account").await.expect("an answer").status, 401);
+    }
+}

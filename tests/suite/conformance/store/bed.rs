@@ -1,0 +1,231 @@
+//! What a clause stands on: a fresh, migrated store, people and rooms in it, and a way past the trait for what the
+//! trait cannot do yet.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use salon::config;
+use salon::model::*;
+use salon::store::*;
+
+use crate::support::postgres;
+
+pub struct Bed {
+    store: Arc<dyn Store>,
+    /// Another handle on the same database, where there can be one.
+    other: Arc<dyn Store>,
+    raw: Raw,
+}
+
+enum Raw {
+    Postgres { url: String },
+    Sqlite { folder: tempfile::TempDir },
+}
+
+impl Bed {
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&sqlite_config(folder.path())).unwrap();
+        store.migrate().await.unwrap();
+        Self { other: store.clone(), store, raw: Raw::Sqlite { folder } }
+    }
+
+    pub async fn postgres() -> Self {
+        let server = tokio::task::spawn_blocking(postgres::Postgres::shared).await.unwrap();
+        let url = server.fresh_database().await;
+        let store = open(&config(&url)).unwrap();
+        store.migrate().await.unwrap();
+        Self { other: open(&config(&url)).unwrap(), store, raw: Raw::Postgres { url } }
+    }
+
+    /// Of a bed on Postgres only.
+    pub fn postgres_url(&self) -> &str {
+        match &self.raw {
+            Raw::Postgres { url } => url,
+            Raw::Sqlite { .. } => panic!("this bed is on SQLite"),
+        }
+    }
+
+    /// Handles as two nodes would have them.
+    pub fn handles(&self) -> [Arc<dyn Store>; 2] {
+        [self.store.clone(), self.other.clone()]
+    }
+
+    pub async fn user(&self, name: &str) -> User {
+        self.create_user(new_user(name, SiteRole::User)).await.unwrap()
+    }
+
+    pub async fn administrator(&self, name: &str) -> User {
+        self.create_user(new_user(name, SiteRole::Admin)).await.unwrap()
+    }
+
+    /// A public room.
+    pub async fn room_of(&self, owner: &User, slug: &str) -> RoomInfo {
+        self.create_room(new_room(owner, slug, RoomKind::Public)).await.unwrap()
+    }
+
+    pub async fn private_room_of(&self, owner: &User, slug: &str) -> RoomInfo {
+        self.create_room(new_room(owner, slug, RoomKind::Private)).await.unwrap()
+    }
+
+    /// A room that already knows its owner, `alice`.
+    pub async fn alice_and_room(&self) -> (User, RoomInfo) {
+        let alice = self.user("alice").await;
+        let room = self.room_of(&alice, "general").await;
+        (alice, room)
+    }
+
+    /// Sends and expects it to be stored.
+    pub async fn say(&self, author: &User, room: &RoomInfo, content: &str) -> MessageId {
+        match self.append_one(item(author, room, Nonce::random().as_str(), content)).await {
+            Appended::Stored { id, .. } => id,
+            other => panic!("{content}: {other:?}"),
+        }
+    }
+
+    pub async fn append_one(&self, item: Append) -> Appended {
+        self.append(&[item], true).await.unwrap().pop().unwrap()
+    }
+
+    pub async fn edit(&self, actor: &User, room: &RoomInfo, id: MessageId, content: &str) -> Changed {
+        let what = ChangeWhat::Edit(Content::parse(content, 4_000).unwrap());
+        self.change(&Change { room: room.id, actor: actor.id, id, what }).await.unwrap()
+    }
+
+    pub async fn delete(&self, actor: &User, room: &RoomInfo, id: MessageId) -> Changed {
+        self.change(&Change { room: room.id, actor: actor.id, id, what: ChangeWhat::Delete }).await.unwrap()
+    }
+
+    pub async fn enter_one(&self, user: &User, room: &RoomInfo) -> std::result::Result<RoomInfo, Refusal> {
+        self.enter(&[(user.id, RoomRef::Id(room.id))]).await.unwrap().pop().unwrap()
+    }
+
+    pub async fn access_of(&self, user: &User, room: &RoomInfo) -> Access {
+        self.access(&[(user.id, room.id)]).await.unwrap().pop().unwrap()
+    }
+
+    pub async fn head(&self, room: &RoomInfo) -> Head {
+        self.heads(&[room.id]).await.unwrap().pop().unwrap()
+    }
+
+    pub async fn ban(&self, user: &User, room: &RoomInfo) {
+        let now = self.now();
+        self.execute(&format!(
+            "INSERT INTO bans (room_id, user_id, created_at) VALUES ({}, {}, {now})",
+            room.id.0, user.id.0
+        ))
+        .await;
+    }
+
+    /// A ban that has run out.
+    pub async fn ban_in_the_past(&self, user: &User, room: &RoomInfo) {
+        let now = self.now();
+        self.execute(&format!(
+            "INSERT INTO bans (room_id, user_id, created_at, until) VALUES ({}, {}, {now}, {now})",
+            room.id.0, user.id.0
+        ))
+        .await;
+    }
+
+    /// Mutes a member; `for_ms` may lie in the past.
+    pub async fn mute(&self, user: &User, room: &RoomInfo, for_ms: i64) {
+        let until = match &self.raw {
+            Raw::Postgres { .. } => format!("clock_timestamp() + {for_ms} * interval '1 millisecond'"),
+            Raw::Sqlite { .. } => (Timestamp::now().0 + for_ms).to_string(),
+        };
+        self.execute(&format!(
+            "UPDATE members SET muted_until = {until} WHERE room_id = {} AND user_id = {}",
+            room.id.0, user.id.0
+        ))
+        .await;
+    }
+
+    /// Makes every revocation older.
+    pub async fn age_revocations(&self, by: Duration) {
+        let ms = by.as_millis();
+        let by = match &self.raw {
+            Raw::Postgres { .. } => format!("{ms} * interval '1 millisecond'"),
+            Raw::Sqlite { .. } => ms.to_string(),
+        };
+        self.execute(&format!("UPDATE revocations SET at = at - {by}")).await;
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        match &self.raw {
+            Raw::Postgres { url } => postgres::execute(url, sql).await,
+            Raw::Sqlite { folder } => {
+                let db = rusqlite::Connection::open(folder.path().join("deep/er/salon.db")).unwrap();
+                db.busy_timeout(Duration::from_secs(5)).unwrap();
+                db.execute_batch(sql).unwrap();
+            }
+        }
+    }
+
+    fn now(&self) -> String {
+        match &self.raw {
+            Raw::Postgres { .. } => "clock_timestamp()".to_owned(),
+            Raw::Sqlite { .. } => Timestamp::now().0.to_string(),
+        }
+    }
+}
+
+impl Deref for Bed {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
+pub fn config(url: &str) -> config::Database {
+    config::Database { url: url.to_owned(), pool_size: 8, ..config::Database::default() }
+}
+
+pub fn sqlite_config(folder: &std::path::Path) -> config::Database {
+    config(&format!("sqlite:{}", folder.join("deep/er/salon.db").display()))
+}
+
+pub fn name(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+pub fn slug(text: &str) -> Slug {
+    Slug::parse(text).unwrap()
+}
+
+pub fn new_user(text: &str, role: SiteRole) -> NewUser {
+    NewUser { username: name(text), credential: Credential::Password { hash: "$hash".into() }, role }
+}
+
+pub fn new_room(owner: &User, text: &str, kind: RoomKind) -> NewRoom {
+    NewRoom {
+        slug: slug(text),
+        name: RoomName::parse(&text.to_uppercase()).unwrap(),
+        topic: Topic::default(),
+        kind,
+        owner: owner.id,
+    }
+}
+
+pub fn item(author: &User, room: &RoomInfo, nonce: &str, content: &str) -> Append {
+    let mut fingerprint = [0; 16];
+    for (place, byte) in fingerprint.iter_mut().zip(content.bytes()) {
+        *place = byte;
+    }
+    Append {
+        room: room.id,
+        author: author.id,
+        nonce: Nonce::parse(nonce).unwrap(),
+        content: Content::parse(content, 4_000).unwrap(),
+        fingerprint,
+        reply_to: None,
+    }
+}
+
+pub fn stored_id(outcome: &Appended) -> MessageId {
+    match outcome {
+        Appended::Stored { id, .. } => *id,
+        other => panic!("not stored: {other:?}"),
+    }
+}

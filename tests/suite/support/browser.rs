@@ -1,0 +1,86 @@
+//! Chromium, driven from outside; ends with the test process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fantoccini::{Client, ClientBuilder};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::guardian::Guardian;
+use super::node::free_port;
+
+/// What a page may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A driver with its browsers; dropping it ends them.
+pub struct Browsers {
+    port: u16,
+    /// Everything they write; removed with them.
+    folder: PathBuf,
+    guardian: Option<Guardian>,
+}
+
+impl Browsers {
+    pub async fn start() -> Browsers {
+        let folder = std::env::temp_dir().join(format!("salon-browsers-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder).expect("a folder for the browsers");
+        let port = free_port();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).env("HOME", &folder).env("TMPDIR", &folder).current_dir(&folder);
+        let guardian = Guardian::spawn(&command, &folder, "KILL");
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            let output = std::fs::read_to_string(folder.join("output")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "chromedriver did not come up:\n{output}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        Browsers { port, folder, guardian: Some(guardian) }
+    }
+
+    /// A browser of its own: own cookies, own storage.
+    pub async fn open(&self, name: &str) -> Client {
+        let data: &Path = &self.folder.join(name);
+        let flags = [
+            // Driven through a pipe, a browser ends itself when its driver is gone, however that went.
+            "--remote-debugging-pipe",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--window-size=1200,900",
+            "--lang=en",
+            &format!("--user-data-dir={}", data.display()),
+        ];
+        let capabilities = json!({
+            "goog:chromeOptions": {"args": flags},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        });
+        let capabilities = capabilities.as_object().expect("an object").clone();
+        let driver = format!("http://127.0.0.1:{}", self.port);
+        ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&driver)
+            .await
+            .expect("a browser")
+    }
+}
+
+impl Drop for Browsers {
+    fn drop(&mut self) {
+        drop(self.guardian.take());
+        // The browsers still write while they end, so that the guardian may not have got rid of the folder.
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while self.folder.exists() && Instant::now() < deadline {
+            if std::fs::remove_dir_all(&self.folder).is_err() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Several real node processes on one Postgres and one Redis.
+
+use std::collections::HashMap;
+
+use salon::engine::checker::Report;
+use salon::engine::http::Account;
+use salon::engine::workload::{Finished, percentile};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::node::{Node, Settings, unique};
+use super::postgres::Postgres;
+use super::proxy::Proxy;
+use super::redis::Redis;
+
+/// Clusters at once: each is several processes under load.
+static CLUSTERS: Semaphore = Semaphore::const_new(2);
+
+/// The same on every node; long enough to be taken.
+const SECRET: &str = "a secret of the tests that is long enough to sign with";
+
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    /// `None`: the shared one, which nobody may disturb.
+    own_redis: Option<Redis>,
+    proxies: HashMap<usize, Proxy>,
+    /// The address of its database.
+    pub database: String,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// What kind of cluster to start.
+pub struct Builder {
+    nodes: usize,
+    own_redis: bool,
+    proxied: Vec<usize>,
+    env: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Nodes on a database and a prefix of their own, on the Postgres and the Redis that tests share.
+    pub async fn start(nodes: usize) -> Cluster {
+        Self::of(nodes).start().await
+    }
+
+    pub fn of(nodes: usize) -> Builder {
+        Builder { nodes, own_redis: false, proxied: Vec::new(), env: Vec::new() }
+    }
+
+    pub fn url(&self, node: usize) -> String {
+        self.nodes[node].url()
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::url).collect()
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&self, node: usize) {
+        self.nodes[node].kill9();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn terminate(&self, node: usize) {
+        self.nodes[node].terminate().await;
+    }
+
+    pub async fn restart(&self, node: usize) {
+        self.nodes[node].restart().await;
+    }
+
+    pub async fn metrics(&self, node: usize) -> String {
+        self.nodes[node].metrics().await
+    }
+
+    /// The cluster's own Redis; only after [`Builder::own_redis`].
+    pub fn redis(&self) -> &Redis {
+        self.own_redis.as_ref().expect("the cluster has a Redis of its own")
+    }
+
+    /// What stands between this node and Redis; only after [`Builder::proxied`].
+    pub fn proxy(&self, node: usize) -> &Proxy {
+        &self.proxies[&node]
+    }
+
+    /// A new user, logged in by cookies; made on the given node.
+    pub async fn user(&self, node: usize, name: &str) -> Account {
+        Account::register(&self.url(node), &unique(name)).await.expect("registration")
+    }
+}
+
+impl Builder {
+    /// A Redis that the test may stop.
+    pub fn own_redis(mut self) -> Self {
+        self.own_redis = true;
+        self
+    }
+
+    /// Puts a proxy between this node and Redis.
+    pub fn proxied(mut self, node: usize) -> Self {
+        self.proxied.push(node);
+        self
+    }
+
+    /// A further setting of every node.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub async fn start(self) -> Cluster {
+        let permit = CLUSTERS.acquire().await.expect("never closed");
+        let database = Postgres::shared().fresh_database().await;
+        let own_redis = self.own_redis.then(Redis::start);
+        let redis_url = own_redis.as_ref().map_or_else(|| Redis::shared().url(), Redis::url);
+        let mut proxies = HashMap::new();
+        for node in &self.proxied {
+            proxies.insert(*node, Proxy::redis(&redis_url).await);
+        }
+        let prefix = Redis::prefix();
+        let settings = |node: usize| -> Settings {
+            let redis = proxies.get(&node).map_or_else(|| redis_url.clone(), Proxy::redis_url);
+            let mut env: Vec<(String, String)> = [
+                ("SALON_DATABASE__URL", database.clone()),
+                ("SALON_DATABASE__POOL_SIZE", "8".into()),
+                ("SALON_REDIS__URL", redis),
+                ("SALON_REDIS__PREFIX", prefix.clone()),
+                ("SALON_AUTH__SECRET", SECRET.into()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
+            env.extend(self.env.iter().cloned());
+            Settings { env, file: None }
+        };
+        let names: Vec<String> = (0..self.nodes).map(|node| format!("node-{node}")).collect();
+        let starts = names.iter().enumerate().map(|(node, name)| {
+            let settings = settings(node);
+            async move { Node::start(name, settings).await }
+        });
+        // All at once, as in life: one of them migrates, the others wait.
+        let nodes = futures_util::future::join_all(starts).await;
+        Cluster { nodes, own_redis, proxies, database, _permit: permit }
+    }
+}
+
+/// Fails with the violations in words, and with the nodes' logs.
+pub fn assert_green(what: &str, finished: &Finished, nodes: &[&Node]) {
+    let report: &Report = &finished.report;
+    if !report.is_green() {
+        for node in nodes {
+            eprintln!("---- the end of a node's log\n{}", node.log_tail());
+        }
+        panic!("{what}: {report}");
+    }
+    let timings = finished.timings();
+    eprintln!(
+        "{what}: {:?}; ack p50 {:?} p99 {:?}, delivery p50 {:?} p99 {:?}",
+        report.counts,
+        percentile(&timings.ack, 0.5),
+        percentile(&timings.ack, 0.99),
+        percentile(&timings.delivery, 0.5),
+        percentile(&timings.delivery, 0.99),
+    );
+}

@@ -1,0 +1,96 @@
+// What the page knows, fed with frames.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Chat, shownMessages } from '../../web/state.js';
+import { message } from './harness.mjs';
+
+const INFO = { id: 3, slug: 'general', name: 'General', topic: '', kind: 'public', role: 'member', last_read: 0, unread: 0, online: 1 };
+
+function chatAt(seq, { info = {}, messages = [], more = false } = {}) {
+  const chat = new Chat();
+  chat.me = { id: 7, username: 'alice' };
+  chat.putRoom({ ...INFO, ...info });
+  chat.joined({ room: 'general', info: { ...INFO, role: 'member', last_read: seq }, seq, messages, more, reset: true, users: ['alice'], user_count: 1 });
+  return { chat, room: chat.rooms.get('general') };
+}
+
+test('a change of a message that is not loaded yet is shown when its page comes, in its newer state', () => {
+  const { chat, room } = chatAt(60, { messages: [message(51), message(60)], more: true });
+  chat.change(message(10, { seq: 61, type: 'message_edited', content: 'new' }));
+  assert.deepEqual(shownMessages(room).map(({ id }) => id), [51, 60]);
+  chat.page('general', [message(9), message(10)], false);
+  assert.deepEqual(shownMessages(room).map(({ id, content }) => [id, content]), [[9, 'm9'], [10, 'new'], [51, 'm51'], [60, 'm60']]);
+});
+
+test("one's own message stands once, whichever of ack and message comes first", () => {
+  for (const ackFirst of [true, false]) {
+    const { chat, room } = chatAt(1);
+    chat.sending('general', 'n', 'hi');
+    const own = message(2, { author: 'alice', author_id: 7, nonce: 'n' });
+    const steps = [() => chat.acked('general', 'n', { id: 2, created_at: 'x' }), () => chat.change(own)];
+    for (const step of ackFirst ? steps : steps.reverse()) step();
+    assert.equal(room.pending.length, 0);
+    assert.equal(room.messages.size, 1);
+    assert.equal(room.unread, 0);
+  }
+});
+
+test('a failed message keeps its nonce for another try', () => {
+  const { chat, room } = chatAt(1);
+  chat.sending('general', 'n', 'hi');
+  chat.failed('general', 'n', 'why');
+  assert.equal(room.pending[0].state, 'failed');
+  chat.sending('general', 'n', 'hi');
+  assert.deepEqual(room.pending.map(({ nonce, state }) => [nonce, state]), [['n', 'sending']]);
+});
+
+test('unread counts the messages of others while nobody looks, and ends with reading', () => {
+  const { chat, room } = chatAt(5);
+  chat.openSlug = 'general';
+  chat.change(message(6));
+  chat.change(message(7, { author_id: 7, author: 'alice' }));
+  chat.change(message(6, { seq: 8, type: 'message_edited' }));
+  assert.equal(room.unread, 1);
+  assert.equal(room.dividerAfter, 5);
+  assert.equal(chat.readOpen(), 7);
+  assert.equal(room.unread, 0);
+  assert.equal(chat.readOpen(), null, 'the server is told once');
+  chat.attentive = true;
+  chat.change(message(9));
+  assert.equal(room.unread, 0);
+});
+
+test('a mark set in another tab is taken over', () => {
+  const { chat, room } = chatAt(5);
+  for (const seq of [6, 7, 8]) chat.change(message(seq));
+  chat.readElsewhere({ room: 'general', seq: 7 });
+  assert.equal(room.unread, 1);
+});
+
+test('typing ends by time or by the message', () => {
+  const { chat, room } = chatAt(5);
+  chat.typing({ room: 'general', user: 'bob' }, 1000);
+  chat.typing({ room: 'general', user: 'alice' }, 1000);
+  assert.deepEqual([...room.typing.keys()], ['bob']);
+  assert.equal(chat.expireTyping(2000), 6000);
+  assert.equal(chat.expireTyping(6000), null);
+  chat.typing({ room: 'general', user: 'bob' }, 7000);
+  chat.change(message(6));
+  assert.equal(room.typing.size, 0);
+});
+
+test('reset throws away what was held', () => {
+  const { chat, room } = chatAt(9, { messages: [message(8), message(9)] });
+  chat.joined({ room: 'general', info: INFO, seq: 2, messages: [message(2)], more: true, reset: true, users: [], user_count: 0 });
+  assert.deepEqual(shownMessages(room).map(({ id }) => id), [2]);
+});
+
+test('a room at whose end somebody reads for long keeps a bounded number of messages', () => {
+  const { chat, room } = chatAt(0);
+  Object.assign(chat, { openSlug: 'general', attentive: true });
+  for (let seq = 1; seq <= 2000; seq += 1) chat.change(message(seq));
+  assert.ok(room.messages.size <= 600);
+  assert.ok(room.more);
+  assert.equal(shownMessages(room).at(-1).id, 2000);
+});
