@@ -1,11 +1,13 @@
 //! From a cursor to live: what a joiner is told of the past, and how who is behind gets what is missing. Free of I/O:
 //! what was read of the store comes in, what goes out goes into the session's queue.
 
+use bytes::Bytes;
+
 use super::gate::{Frame, Gate};
-use super::hub::frames;
 use super::room::{Inner, Room};
 use super::session::Session;
-use crate::model::{Seq, Slug};
+use crate::model::{Message, Seq, Slug};
+use crate::protocol::frames::encode_change;
 use crate::store::Changes;
 
 /// What `joined` tells of a room's past, and the seq up to which it tells it.
@@ -103,6 +105,15 @@ pub(super) fn take_page(room: &Room, session: &Session, page: &Page) {
         session.skip_to(room.id, page.head);
         meet(&room.lock(), session);
     }
+}
+
+/// Messages as frames.
+pub(super) fn frames(messages: Vec<Message>, slug: &Slug) -> Vec<Frame> {
+    messages.iter().map(|message| frame(message, slug)).collect()
+}
+
+pub(super) fn frame(message: &Message, slug: &Slug) -> Frame {
+    Frame { seq: message.seq, id: message.id, text: Bytes::from(encode_change(message, slug)) }
 }
 
 /// How many of the first frames fit into `bytes_max`, one at least.

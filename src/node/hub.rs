@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::Node;
-use super::catch_up::Page;
+use super::catch_up::{Page, frames};
 use super::gate::{Frame, Gate};
 use super::metrics::Metrics;
 use super::queue::Budget;
@@ -17,8 +16,7 @@ use super::session::{Close, Proof, Session};
 use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{Message, RoomId, RoomRef, Slug, User, UserId};
-use crate::protocol::frames::encode_change;
+use crate::model::{RoomId, RoomRef, Slug, User, UserId};
 use crate::store::{Changes, StoreError};
 
 /// Changes read at once when a room opens or is mended.
@@ -335,15 +333,6 @@ impl Node {
         self.hub.note_address(info.id, &info.slug);
         Ok((info.id, info.slug))
     }
-}
-
-/// Messages as frames.
-pub(super) fn frames(messages: Vec<Message>, slug: &Slug) -> Vec<Frame> {
-    messages.iter().map(|message| frame(message, slug)).collect()
-}
-
-pub(super) fn frame(message: &Message, slug: &Slug) -> Frame {
-    Frame { seq: message.seq, id: message.id, text: Bytes::from(encode_change(message, slug)) }
 }
 
 pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {

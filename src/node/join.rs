@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use super::catch_up::{Meeting, Page, Start, meet, take_page};
-use super::hub::{CHANGES_PAGE, frames};
+use super::catch_up::{Meeting, Page, Start, frames, meet, take_page};
+use super::hub::CHANGES_PAGE;
 use super::room::{Inner, Room};
 use super::session::Session;
 use crate::error::{Error, Result};
