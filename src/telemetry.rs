@@ -120,7 +120,7 @@ table! {
         "Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.";
     DELIVERIES = "salon_deliveries_total", Counter, Count, "Room frames put into sockets' queues.";
     APPEND_BATCH_SIZE = "salon_append_batch_size", Histogram, Count, "Sends stored in one batch.";
-    APPEND_SECONDS = "salon_append_seconds", Histogram, Seconds, "From a send's arrival to its outcome.";
+    APPEND_SECONDS = "salon_append_seconds", Histogram, Seconds, "Storing one batch of sends, with its retries.";
     APPEND_QUEUE = "salon_append_queue", Gauge, Count, "Sends waiting to be stored.";
     BROKER_LAG_SECONDS = "salon_broker_lag_seconds", Histogram, Seconds,
         "From a probe's publishing to its being heard by the same node.";
@@ -134,7 +134,7 @@ table! {
         "Database settings under which an acknowledged message could be lost; must be 0.";
     GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count, "Holes that a gate filled from the store.";
     BEACON_REPAIRS = "salon_beacon_repairs_total", Counter, Count,
-        "Rooms that the beacon found behind, by whether the broker was well; well is a bug alarm.";
+        "Rooms found behind by comparing with the database although the broker was well: a bug alarm.";
     BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";
     CLOCK_WENT_BACK = "salon_clock_went_back_total", Counter, Count,
         "Rooms whose clock went back: the database forgot what it had committed.";
