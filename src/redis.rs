@@ -9,13 +9,14 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, TlsConnector, UnresponsiveConfig};
 use fred::types::{ClusterStateChange, RespVersion};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use crate::config;
 use crate::model::{RoomId, UserId};
+use crate::tls::{self, Check};
 
 /// Commands waiting inside the driver; the callers' own queues are the ones that count.
 const DRIVER_QUEUE: usize = 4_096;
@@ -65,18 +66,28 @@ pub struct Names {
 pub struct Backoff(Duration);
 
 impl Settings {
-    /// Fails on a malformed `redis.url` only.
+    /// Fails on a malformed `redis.url` and on a `redis.ca_file` that cannot be used only.
     pub fn new(redis: &config::Redis) -> Result<Self, SetupError> {
         let url = redis.url.as_deref().unwrap_or_default();
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         if !SCHEMES.contains(&scheme) {
             return Err(SetupError(format!("redis.url must start with one of {}://", SCHEMES.join("://, "))));
         }
+        // The driver sets up TLS itself for a TLS scheme, by other rules than ours.
+        let (plain, tls) = match url.strip_prefix("rediss") {
+            Some(rest) => (format!("redis{rest}"), true),
+            None => (url.to_owned(), false),
+        };
         let mut config =
-            Config::from_url(url).map_err(|error| SetupError(format!("redis.url: {}", error.details())))?;
-        if scheme.starts_with("rediss") && !config.uses_tls() {
-            // The driver would go on in the clear.
-            return Err(SetupError("redis.url asks for TLS, which this build has not".to_owned()));
+            Config::from_url(&plain).map_err(|error| SetupError(format!("redis.url: {}", error.details())))?;
+        if tls {
+            let (key, file) = match &redis.ca_file {
+                Some(file) => ("redis.ca_file", Some(file.as_path())),
+                None => ("redis.url", None),
+            };
+            let client = tls::client(Check::AuthorityAndName, file);
+            let connector = TlsConnector::from(client.map_err(|why| SetupError(format!("{key}: {why}")))?);
+            config.tls = Some(connector.into());
         }
         config.fail_fast = true;
         // Replies and published messages are told apart by their type then, not by what was asked before.

@@ -154,6 +154,9 @@ fn backends(config: &Config, wrong: &mut ConfigError) {
     if let Err(why) = &database {
         wrong.add("database.url", why.clone());
     }
+    if config.redis.ca_file.is_some() && !config.redis.url.as_ref().is_some_and(|url| url.starts_with("rediss")) {
+        wrong.add("redis.ca_file", "is for TLS only: redis.url must start with rediss, as rediss://host:6379");
+    }
     let Some(redis) = &config.redis.url else { return };
     if !redis.split_once("://").is_some_and(|(scheme, host)| REDIS_SCHEMES.contains(&scheme) && !host.is_empty()) {
         wrong.add("redis.url", "must start with redis://, rediss://, redis-sentinel:// or redis-cluster://");
