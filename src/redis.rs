@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, TlsConnector, UnresponsiveConfig};
 use fred::types::{ClusterStateChange, RespVersion};
@@ -132,6 +132,20 @@ impl Settings {
             Ok(Ok(made)) => made,
             Ok(Err(_)) | Err(_) => Err(timed_out()),
         }
+        .map_err(|error| self.explained(error))
+    }
+
+    /// The driver's error, with a word on what an operator may have forgotten: a server that expects TLS hangs up on who
+    /// speaks without, and one that does not expect it waits for the rest of what it takes for a command.
+    fn explained(&self, error: Error) -> Error {
+        let hung_up = ["ConnectionReset", "UnexpectedEof"].iter().any(|word| error.details().contains(word));
+        let waits = *error.kind() == ErrorKind::Timeout;
+        let hint = match self.config.uses_tls() {
+            false if hung_up => "the server may expect TLS: rediss instead of redis in redis.url",
+            true if waits => "the server may not speak TLS: redis instead of rediss in redis.url",
+            _ => return error,
+        };
+        Error::new(error.kind().clone(), format!("{} ({hint})", error.details()))
     }
 
     fn connection_config(&self) -> ConnectionConfig {
@@ -239,7 +253,7 @@ impl Default for Backoff {
 
 /// What a caller of Redis gets when the answer did not come in time.
 pub fn timed_out() -> Error {
-    Error::new(fred::error::ErrorKind::Timeout, "no answer in time")
+    Error::new(ErrorKind::Timeout, "no answer in time")
 }
 
 #[cfg(test)]
@@ -265,8 +279,17 @@ mod tests {
 
     #[test]
     fn tls_is_never_left_out_silently() {
-        assert!(Settings::new(&redis("rediss://redis.example")).unwrap().config.uses_tls());
+        for url in ["rediss://a", "rediss-sentinel://a:1?sentinelServiceName=m", "rediss-cluster://a:1?node=b:2"] {
+            assert!(Settings::new(&redis(url)).unwrap().config.uses_tls(), "{url}");
+        }
         assert!(!Settings::new(&redis("redis://redis.example")).unwrap().config.uses_tls());
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_when_escaped() {
+        let settings = Settings::new(&redis("rediss://salon:a%2Fb%40c%3Ad@redis.example")).unwrap();
+        assert_eq!(settings.config.username.as_deref(), Some("salon"));
+        assert_eq!(settings.config.password.as_deref(), Some("a/b@c:d"));
     }
 
     #[test]

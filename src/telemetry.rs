@@ -189,6 +189,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_complaint_is_made_once_and_again_after_it_was_well() {
+        let mut complaint = Complaint::default();
+        assert!(!complaint.ends(), "nothing was said");
+        for _ in 0..2 {
+            assert!(complaint.is_news(&"refused"));
+            assert!(!complaint.is_news(&"refused") && !complaint.is_news(&"reset"), "too soon");
+            assert!(complaint.ends());
+        }
+    }
+
+    #[test]
     fn metrics_are_named_as_operators_expect() {
         let mut seen = HashSet::new();
         for metric in METRICS {

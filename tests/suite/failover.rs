@@ -139,3 +139,18 @@ async fn a_send_to_a_read_only_database_is_unavailable_and_can_be_tried_again() 
         assert!(Instant::now() < deadline, "it does not come back: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_silent_costs_a_moment_only() {
+    // The kernel takes connections for it, and nobody answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent = listener.local_addr().expect("its address");
+    let url = Postgres::shared().fresh_database().await.replace('@', &format!("@{silent},"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let patience = ("SALON_DATABASE__CONNECT_TIMEOUT_MS", "60000");
+    let environment = [("SALON_DATABASE__URL", url.as_str()), ("SALON_AUTH__SECRET", SECRET), patience];
+    let started = Instant::now();
+    let output = salon(folder.path(), &["migrate"], &environment, "");
+    assert!(out(&output).contains("up to date"), "{output:?}");
+    assert!(started.elapsed() < Duration::from_secs(30), "the silent one was waited for");
+}

@@ -175,7 +175,7 @@ async fn why_redis_is_not_used_is_told() {
     let redis = Redis::start_secure(&authority, &authority.server(), "QQQright");
     let database = Postgres::shared().fresh_database().await;
     let (ca, wrong) = (authority.file().display().to_string(), wrong.file().display().to_string());
-    let port = redis.port();
+    let (port, plain) = (redis.port(), Redis::shared().port());
     // URL, authority, what is said.
     let cases = [
         (format!("rediss://:QQQright@localhost:{port}"), Some(&wrong), "UnknownIssuer"),
@@ -183,7 +183,8 @@ async fn why_redis_is_not_used_is_told() {
         (format!("rediss://:QQQwrong@localhost:{port}"), Some(&ca), "WRONGPASS"),
         (format!("rediss://salon:QQQwrong@localhost:{port}"), Some(&ca), "WRONGPASS"),
         (format!("rediss://localhost:{port}"), Some(&ca), "NOAUTH"),
-        (format!("redis://:QQQright@localhost:{port}"), None, "Redis"),
+        (format!("redis://:QQQright@localhost:{port}"), None, "may expect TLS"),
+        (format!("rediss://:QQQright@localhost:{plain}"), Some(&ca), "may not speak TLS"),
     ];
     for (url, ca, said) in cases {
         let mut env = vec![("SALON_REDIS__URL", url.as_str())];

@@ -209,3 +209,57 @@ fn common_of(url: &Config) -> Config {
     config.channel_binding(binding).target_session_attrs(TargetSessionAttrs::ReadWrite);
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(url: &str) -> Result<Servers> {
+        Servers::new(&config::Database { url: url.to_owned(), ..config::Database::default() }, |_| ())
+    }
+
+    fn names(url: &str) -> Vec<String> {
+        servers(url).unwrap().servers.into_iter().map(|server| server.name).collect()
+    }
+
+    #[test]
+    fn every_host_has_a_configuration_of_its_own() {
+        let url = "postgres://u:p%40w@h1:1,h2,[::1]:3/name?options=-c%20a%3Db&sslmode=disable&application_name=x";
+        let servers = servers(url).unwrap().servers;
+        let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+        assert_eq!(names, ["h1:1", "h2:5432", "::1:3"]);
+        for server in servers {
+            let config = server.config;
+            assert_eq!((config.get_user(), config.get_password()), (Some("u"), Some(b"p@w".as_slice())));
+            assert_eq!((config.get_dbname(), config.get_options()), (Some("name"), Some("-c a=b")));
+            assert_eq!((config.get_hosts().len(), config.get_ports().len()), (1, 1));
+            assert_eq!(config.get_application_name(), Some("x"));
+            assert_eq!(config.get_ssl_mode(), SslMode::Disable);
+            assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        }
+    }
+
+    #[test]
+    fn hosts_come_in_every_form_that_postgres_knows() {
+        assert_eq!(names("postgres://u@/name?host=/run/postgresql"), ["/run/postgresql:5432"]);
+        assert_eq!(names("postgres://u@/name?hostaddr=10.0.0.1&port=6"), ["10.0.0.1:6"]);
+        assert_eq!(names("postgres://u@h1/name?hostaddr=10.0.0.1"), ["h1:5432"]);
+        let socket = &servers("postgres://u@/name?host=/run/postgresql").unwrap().servers[0].config;
+        assert_eq!(socket.get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_without_the_password() {
+        for (url, why) in [
+            ("postgres:///name", "names no host"),
+            ("postgres://u:QQQ@QQQ@host/name", "write it as %40"),
+            ("postgres://u:QQQ@host/name?sslmode=off", "sslmode must be"),
+            ("postgres://u:QQQ@host/name?sslmode=disable&sslrootcert=/x", "would not look at sslrootcert"),
+            ("postgres://u:QQQ@host/name?target_session_attrs=standby", "target_session_attrs"),
+            ("postgres://u:QQQ@host/name?sslkey=x", "sslkey"),
+        ] {
+            let told = servers(url).err().unwrap_or_else(|| panic!("{url} is taken")).to_string();
+            assert!(told.starts_with("database.url") && told.contains(why) && !told.contains("QQQ"), "{url}: {told}");
+        }
+    }
+}
