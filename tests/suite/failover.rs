@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use salon::engine::socket::Opening;
 use salon::engine::workload::{Pace, Plan, Stop};
+use salon::{config, store};
 use serde_json::json;
 
 use crate::cli::{out, salon};
@@ -102,6 +103,26 @@ async fn a_server_that_turns_read_only_is_left() {
     running.progress(100, PROGRESS).await.expect("it goes on");
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("a primary that stepped back", &finished, &[&node]);
+}
+
+/// What reads only would never come upon it, and go on reading what may be behind the truth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_are_given_up_when_one_finds_its_server_read_only() {
+    let server = Postgres::start();
+    let database = config::Database { url: server.url("postgres"), pool_size: 8, ..config::Database::default() };
+    let store = store::open(&database).expect("a store");
+    let pings = futures_util::future::join_all((0..64).map(|_| store.ping())).await;
+    assert!(pings.iter().all(Result::is_ok), "{pings:?}");
+    assert!(connections(&server).await > 1, "there are several to give up");
+    read_only(&server, true).await;
+    let deadline = Instant::now() + LEFT;
+    while store.ping().await.is_ok() {
+        assert!(Instant::now() < deadline, "it does not turn read-only");
+    }
+    while connections(&server).await > 0 {
+        assert!(Instant::now() < deadline, "connections to a read-only server are kept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
