@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod redis;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod ws;
 
 use std::sync::Arc;
@@ -79,9 +80,9 @@ fn parts(config: &Arc<Config>) -> Result<Parts> {
         }
         Some(_) => {
             let (broker, events) = broker::redis::open(&config.redis, &incarnation.0)
-                .map_err(|error| Error::invalid("redis.url", error.to_string()))?;
+                .map_err(|error| Error::invalid("configuration", error.to_string()))?;
             let presence = presence::redis::open(&config.redis, incarnation)
-                .map_err(|error| Error::invalid("redis.url", error.to_string()))?;
+                .map_err(|error| Error::invalid("configuration", error.to_string()))?;
             (broker, events, presence)
         }
     };

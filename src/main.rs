@@ -12,7 +12,7 @@ use salon::auth::{Passwords, check_password, issuers};
 use salon::config::{Config, ConfigError};
 use salon::error::Error;
 use salon::model::{SiteRole, Username};
-use salon::store::{Account, Credential, NewUser, Store};
+use salon::store::{Account, Credential, NewUser, Store, StoreError};
 use salon::{store, telemetry};
 
 /// A chat that keeps what it acknowledged, on one machine or many.
@@ -87,7 +87,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(salon::run(config)).map_err(Failure::from),
         Command::Migrate => runtime.block_on(async {
-            store::open_shared(&config.database)?.migrate().await.map_err(Error::from)?;
+            store::open_shared(&config.database)?.migrate().await?;
             println!("the schema is up to date");
             Ok(())
         }),
@@ -108,7 +108,7 @@ async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
             let credential = Credential::Password { hash };
             let store = open(config).await?;
             let new = NewUser { username, credential, role };
-            let user = store.create_user(new).await.map_err(Error::from)?;
+            let user = store.create_user(new).await?;
             println!("{} {} was made", user.role.as_str(), user.username);
         }
         UserCommand::Passwd { name } => {
@@ -118,14 +118,14 @@ async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
                 return Err(Failure::Failed(format!("{name} logs in through an issuer of your own, by no password")));
             }
             let hash = new_password(&account.user.username).await?;
-            let ended = store.set_password(account.user.id, &hash, None).await.map_err(Error::from)?;
+            let ended = store.set_password(account.user.id, &hash, None).await?;
             let ended = ended.map_or(0, |sessions| sessions.len());
             println!("the password of {} was set; login sessions ended: {ended}", account.user.username);
         }
         UserCommand::Disable { name } => {
             let store = open(config).await?;
             let account = find(store.as_ref(), &name).await?;
-            store.set_disabled(account.user.id, true).await.map_err(Error::from)?;
+            store.set_disabled(account.user.id, true).await?;
             println!("{} is disabled", account.user.username);
         }
     }
@@ -136,14 +136,14 @@ async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
 async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     let store = store::open_shared(&config.database)?;
     if config.database.migrate {
-        store.migrate().await.map_err(Error::from)?;
+        store.migrate().await?;
     }
     Ok(store)
 }
 
 async fn find(store: &dyn Store, name: &str) -> Result<Account, Failure> {
     let username = Username::parse(name)?;
-    let account = store.account_by_name(&username).await.map_err(Error::from)?;
+    let account = store.account_by_name(&username).await?;
     account.ok_or_else(|| Failure::Failed(format!("there is no user {username}")))
 }
 
@@ -168,6 +168,16 @@ impl From<Error> for Failure {
             Error::Invalid { .. } => Self::Usage(error.to_string()),
             // Unlike a user of the chat, the operator is told what is wrong inside.
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // Which server, and what it said.
+            StoreError::Unavailable(_) => Self::Failed(error.to_string()),
+            other => Error::from(other).into(),
         }
     }
 }

@@ -7,15 +7,16 @@
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, TcpConfig, TlsConnector, UnresponsiveConfig};
 use fred::types::{ClusterStateChange, RespVersion};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use crate::config;
 use crate::model::{RoomId, UserId};
+use crate::tls::{self, Check};
 
 /// Commands waiting inside the driver; the callers' own queues are the ones that count.
 const DRIVER_QUEUE: usize = 4_096;
@@ -65,18 +66,28 @@ pub struct Names {
 pub struct Backoff(Duration);
 
 impl Settings {
-    /// Fails on a malformed `redis.url` only.
+    /// Fails on a malformed `redis.url` and on a `redis.ca_file` that cannot be used only.
     pub fn new(redis: &config::Redis) -> Result<Self, SetupError> {
         let url = redis.url.as_deref().unwrap_or_default();
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         if !SCHEMES.contains(&scheme) {
             return Err(SetupError(format!("redis.url must start with one of {}://", SCHEMES.join("://, "))));
         }
+        // The driver sets up TLS itself for a TLS scheme, by other rules than ours.
+        let (plain, tls) = match url.strip_prefix("rediss") {
+            Some(rest) => (format!("redis{rest}"), true),
+            None => (url.to_owned(), false),
+        };
         let mut config =
-            Config::from_url(url).map_err(|error| SetupError(format!("redis.url: {}", error.details())))?;
-        if scheme.starts_with("rediss") && !config.uses_tls() {
-            // The driver would go on in the clear.
-            return Err(SetupError("redis.url asks for TLS, which this build has not".to_owned()));
+            Config::from_url(&plain).map_err(|error| SetupError(format!("redis.url: {}", error.details())))?;
+        if tls {
+            let (key, file) = match &redis.ca_file {
+                Some(file) => ("redis.ca_file", Some(file.as_path())),
+                None => ("redis.url", None),
+            };
+            let client = tls::client(Check::AuthorityAndName, file);
+            let connector = TlsConnector::from(client.map_err(|why| SetupError(format!("{key}: {why}")))?);
+            config.tls = Some(connector.into());
         }
         config.fail_fast = true;
         // Replies and published messages are told apart by their type then, not by what was asked before.
@@ -121,6 +132,20 @@ impl Settings {
             Ok(Ok(made)) => made,
             Ok(Err(_)) | Err(_) => Err(timed_out()),
         }
+        .map_err(|error| self.explained(error))
+    }
+
+    /// The driver's error, with a word on what an operator may have forgotten: a server that expects TLS hangs up on who
+    /// speaks without, and one that does not expect it waits for the rest of what it takes for a command.
+    fn explained(&self, error: Error) -> Error {
+        let hung_up = ["ConnectionReset", "UnexpectedEof"].iter().any(|word| error.details().contains(word));
+        let waits = *error.kind() == ErrorKind::Timeout;
+        let hint = match self.config.uses_tls() {
+            false if hung_up => "the server may expect TLS: rediss instead of redis in redis.url",
+            true if waits => "the server may not speak TLS: redis instead of rediss in redis.url",
+            _ => return error,
+        };
+        Error::new(error.kind().clone(), format!("{} ({hint})", error.details()))
     }
 
     fn connection_config(&self) -> ConnectionConfig {
@@ -228,7 +253,7 @@ impl Default for Backoff {
 
 /// What a caller of Redis gets when the answer did not come in time.
 pub fn timed_out() -> Error {
-    Error::new(fred::error::ErrorKind::Timeout, "no answer in time")
+    Error::new(ErrorKind::Timeout, "no answer in time")
 }
 
 #[cfg(test)]
@@ -254,8 +279,17 @@ mod tests {
 
     #[test]
     fn tls_is_never_left_out_silently() {
-        assert!(Settings::new(&redis("rediss://redis.example")).unwrap().config.uses_tls());
+        for url in ["rediss://a", "rediss-sentinel://a:1?sentinelServiceName=m", "rediss-cluster://a:1?node=b:2"] {
+            assert!(Settings::new(&redis(url)).unwrap().config.uses_tls(), "{url}");
+        }
         assert!(!Settings::new(&redis("redis://redis.example")).unwrap().config.uses_tls());
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_when_escaped() {
+        let settings = Settings::new(&redis("rediss://salon:a%2Fb%40c%3Ad@redis.example")).unwrap();
+        assert_eq!(settings.config.username.as_deref(), Some("salon"));
+        assert_eq!(settings.config.password.as_deref(), Some("a/b@c:d"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -24,6 +24,35 @@ pub enum Kind {
     Counter,
     Gauge,
     Histogram,
+}
+
+/// Why something keeps failing, for who tries it for ever: said at once, seldom again while the reason stays the same,
+/// and not more often than people can read when reasons take turns.
+#[derive(Debug, Default)]
+pub struct Complaint(Option<(String, Instant)>);
+
+/// Between two lines of one [`Complaint`]: with another reason, and with the same.
+const COMPLAINTS_APART: Duration = Duration::from_secs(5);
+const COMPLAINTS_AGAIN: Duration = Duration::from_secs(60);
+
+impl Complaint {
+    /// Whether this reason is to be said now.
+    pub fn is_news(&mut self, why: &impl ToString) -> bool {
+        let why = why.to_string();
+        let news = self
+            .0
+            .as_ref()
+            .is_none_or(|(said, at)| at.elapsed() >= if *said == why { COMPLAINTS_AGAIN } else { COMPLAINTS_APART });
+        if news {
+            self.0 = Some((why, Instant::now()));
+        }
+        news
+    }
+
+    /// It works; gives back whether it had been said that it does not.
+    pub fn ends(&mut self) -> bool {
+        self.0.take().is_some()
+    }
 }
 
 /// Starts logging to standard error. Once for a process; the reason when the filter cannot be read.
@@ -158,6 +187,17 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_complaint_is_made_once_and_again_after_it_was_well() {
+        let mut complaint = Complaint::default();
+        assert!(!complaint.ends(), "nothing was said");
+        for _ in 0..2 {
+            assert!(complaint.is_news(&"refused"));
+            assert!(!complaint.is_news(&"refused") && !complaint.is_news(&"reset"), "too soon");
+            assert!(complaint.ends());
+        }
+    }
 
     #[test]
     fn metrics_are_named_as_operators_expect() {

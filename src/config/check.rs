@@ -154,6 +154,9 @@ fn backends(config: &Config, wrong: &mut ConfigError) {
     if let Err(why) = &database {
         wrong.add("database.url", why.clone());
     }
+    if config.redis.ca_file.is_some() && !config.redis.url.as_ref().is_some_and(|url| url.starts_with("rediss")) {
+        wrong.add("redis.ca_file", "is for TLS only: redis.url must start with rediss, as rediss://host:6379");
+    }
     let Some(redis) = &config.redis.url else { return };
     if !redis.split_once("://").is_some_and(|(scheme, host)| REDIS_SCHEMES.contains(&scheme) && !host.is_empty()) {
         wrong.add("redis.url", "must start with redis://, rediss://, redis-sentinel:// or redis-cluster://");
@@ -387,5 +390,22 @@ mod tests {
         assert_eq!(told(|c| c.log.level = "salon=loud=x".into()), ["log.level"]);
         assert_eq!(told(|c| c.database.url = "mysql://x".into()), ["database.url"]);
         assert_eq!(told(|c| c.database.url = "sqlite:".into()), ["database.url"]);
+        assert_eq!(told(|c| c.redis.ca_file = Some("ca.pem".into())), ["redis.ca_file"]);
+    }
+
+    #[test]
+    fn a_postgres_url_may_have_several_hosts() {
+        let told = |url: &str| told(|c| (c.auth.secret = Some(SECRET.into()), c.database.url = url.into()).1);
+        for url in [
+            "postgres://u:p%40w@h1:1,h2:2/name?target_session_attrs=read-write",
+            "postgres://h1,[::1]:5433,h3",
+            "postgresql://u@h1:1,h2?sslmode=require",
+            "postgres:///name?host=/run/postgresql",
+        ] {
+            assert_eq!(told(url), [""; 0], "{url}");
+        }
+        for url in ["postgres://u:p@h1:1,h2:99999/name", "postgres://h1:x,h2", "postgres://u:p@[::1,h2/name"] {
+            assert_eq!(told(url), ["database.url"], "{url}");
+        }
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn every_key() -> Table {
     let auth = Auth { secret: text(), secret_file: Some("".into()), previous_secret: text(), issuers: vec![issuer] };
     let mut all = Config { auth, ..Config::default() };
     all.redis.url = text();
+    all.redis.ca_file = Some("".into());
     all.node.name = text();
     table_of(&all)
 }

@@ -67,7 +67,7 @@ pub enum DatabaseUrl {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// `sqlite:PATH` or `postgres://user:password@host:port/name`.
+    /// `sqlite:PATH` or `postgres://user:password@host:port/name`; Postgres: several hosts with commas between.
     pub url: String,
     /// Whether a start brings the schema up to date.
     pub migrate: bool,
@@ -90,6 +90,8 @@ pub struct Database {
 pub struct Redis {
     /// `redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`; absent: one node, in-process broker.
     pub url: Option<String>,
+    /// PEM: the authorities trusted over TLS, in place of the system's.
+    pub ca_file: Option<PathBuf>,
     /// First part of every key and channel, so that several clusters can share one Redis.
     pub prefix: String,
     /// How long a command may take.
@@ -250,9 +252,19 @@ impl Database {
         if !known {
             return Err("must be sqlite:PATH or postgres://user:password@host:port/name".to_owned());
         }
-        url::Url::parse(&self.url).map_err(|error| format!("is no URL ({error})"))?;
+        for one in one_host_each(&self.url) {
+            url::Url::parse(&one).map_err(|error| format!("is no URL ({error})"))?;
+        }
         Ok(DatabaseUrl::Postgres(self.url.clone()))
     }
+}
+
+/// The URL once for each of its hosts: several with commas between are what Postgres's users know, and no URL.
+fn one_host_each(url: &str) -> Vec<String> {
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let start = url[start..].find('@').map_or(start, |at| start + at + 1);
+    let end = url[start..].find(['/', '?']).map_or(url.len(), |end| start + end);
+    url[start..end].split(',').map(|host| format!("{}{host}{}", &url[..start], &url[end..])).collect()
 }
 
 impl Default for Server {
@@ -295,6 +307,7 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             url: None,
+            ca_file: None,
             prefix: "salon".into(),
             command_timeout_ms: 2_000,
             publish_queue: 65_536,

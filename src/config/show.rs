@@ -77,6 +77,10 @@ mod tests {
             ("postgres://host/name", "postgres://host/name"),
             ("postgres://u@host/name", "postgres://u@host/name"),
             ("postgres://u:p@host:5432/name?sslmode=disable", "postgres://u:(hidden)@host:5432/name?sslmode=disable"),
+            (
+                "postgres://u:p@h1:1,h2:2/name?target_session_attrs=read-write",
+                "postgres://u:(hidden)@h1:1,h2:2/name?target_session_attrs=read-write",
+            ),
             ("postgres://u:p@/x@host/name", "postgres://u:(hidden)@host/name"),
             ("postgres://u:p?x@host/name", "postgres://(hidden)"),
             ("postgres://host/name?user=u&password=p", "postgres://host/name?user=u&password=(hidden)"),

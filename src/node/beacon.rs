@@ -12,6 +12,7 @@ use crate::broker::Channel;
 use crate::model::{RoomId, Seq};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::store::{Head, NodeBeat, StoreError};
+use crate::telemetry::Complaint;
 
 /// The query may take at most this share of the time.
 const SHARE: u32 = 20;
@@ -27,6 +28,7 @@ impl Node {
         let mut purged = Instant::now();
         let mut window = revoked::KEPT;
         let mut looked_at = Instant::now();
+        let mut complaint = Complaint::default();
         loop {
             let started = Instant::now();
             let looked = self.look_at_store(window).await;
@@ -37,8 +39,14 @@ impl Node {
             // One that failed cost the database nothing, and its return must be noticed soon.
             let rest = if looked.is_ok() { took * SHARE } else { Duration::ZERO };
             match looked {
-                Ok(()) => (looked_at, window) = (started, revoked::WINDOW),
-                Err(error) => tracing::debug!(%error, "the beacon could not look"),
+                Ok(()) => {
+                    (looked_at, window) = (started, revoked::WINDOW);
+                    if complaint.ends() {
+                        tracing::info!("the database answers again");
+                    }
+                }
+                Err(error) if complaint.is_news(&error) => tracing::warn!(%error, "the database does not answer"),
+                Err(_) => {}
             }
             window = window.max(looked_at.elapsed() + revoked::WINDOW);
             if beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {

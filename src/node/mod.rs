@@ -55,6 +55,7 @@ use crate::config::Config;
 use crate::model::UserId;
 use crate::presence::{Incarnation, Presence};
 use crate::store::{Store, StoreError};
+use crate::telemetry::Complaint;
 
 /// Users whose send rate is remembered at once.
 const RATED_USERS_MAX: usize = 100_000;
@@ -176,6 +177,7 @@ impl Node {
 
     /// Brings the database up to date, however long it takes to be reached, and starts serving.
     async fn begin(self: Arc<Self>) {
+        let mut complaint = Complaint::default();
         loop {
             let ready = async {
                 if self.config.database.migrate {
@@ -185,10 +187,14 @@ impl Node {
             };
             match ready.await {
                 Ok(()) => break,
-                Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(why, "the database cannot be reached; trying again");
+                Err(StoreError::Unavailable(why)) if complaint.is_news(&why) => {
+                    tracing::warn!(why, "the database cannot be used; trying again");
                 }
-                Err(error) => tracing::error!(%error, "the database could not be brought up to date; trying again"),
+                Err(StoreError::Unavailable(_)) => {}
+                Err(error) if complaint.is_news(&error) => {
+                    tracing::error!(%error, "the database could not be brought up to date; trying again");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(MIGRATE_RETRY).await;
         }

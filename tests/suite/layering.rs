@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// From the ground up. Modules of one layer do not know each other, those on the ground aside.
 const LAYERS: &[&[&str]] = &[
-    &["model", "protocol", "error", "config", "telemetry"],
+    &["model", "protocol", "error", "config", "telemetry", "tls"],
     &["redis"],
     &["store", "broker", "presence", "auth"],
     &["node"],
@@ -24,7 +24,10 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("fred", &["redis", "broker/redis", "presence/redis"]),
     ("rusqlite", &["store/sqlite"]),
     ("tokio_postgres", &["store/postgres"]),
+    ("tokio_postgres_rustls", &["store/postgres"]),
+    ("deadpool", &["store/postgres"]),
     ("deadpool_postgres", &["store/postgres"]),
+    ("rustls", &["tls"]),
     ("refinery", &["store/sqlite", "store/postgres"]),
     ("tokio_tungstenite", &["engine", "ws"]),
 ];

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::probe::Vitals;
 use crate::redis::{Backoff, Connection, Names, Settings, Topic, timed_out};
-use crate::telemetry::metric;
+use crate::telemetry::{Complaint, metric};
 
 /// Hints in one pipeline.
 const PIPELINE: usize = 256;
@@ -82,7 +82,7 @@ impl Publisher {
 impl Sending {
     pub async fn run(mut self) {
         let mut backoff = Backoff::new();
-        let mut warned = false;
+        let mut complaint = Complaint::default();
         loop {
             match self.settings.connect().await {
                 Ok(connection) => {
@@ -94,18 +94,17 @@ impl Sending {
                     self.up.send_replace(false);
                     self.lose_queue();
                     if worked {
-                        (backoff, warned) = (Backoff::new(), false);
+                        backoff = Backoff::new();
+                        complaint.ends();
                     }
                     if let Err(error) = ended
-                        && !warned
+                        && complaint.is_news(&error)
                     {
                         warn!(%error, "publishing to Redis failed; hints are lost until it is back");
-                        warned = true;
                     }
                 }
-                Err(error) if !warned => {
+                Err(error) if complaint.is_news(&error) => {
                     warn!(%error, "no connection to Redis to publish by; trying on");
-                    warned = true;
                 }
                 Err(_) => {}
             }

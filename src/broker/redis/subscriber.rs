@@ -18,6 +18,7 @@ use super::topic;
 use crate::broker::outlet::Outlet;
 use crate::broker::{BrokerError, Channel, Disturbance};
 use crate::redis::{Backoff, Names, Settings, Topic};
+use crate::telemetry::Complaint;
 
 /// A link that looks alive is not replaced more often than this.
 const REPLACEMENTS_APART: Duration = Duration::from_secs(30);
@@ -205,7 +206,7 @@ impl Listening {
 
     /// A link in place of one that is gone, however long it takes.
     async fn rebuild(&self, backoff: &mut Backoff) -> Link {
-        let mut warned = false;
+        let mut complaint = Complaint::default();
         loop {
             self.desk.unlink();
             match self.build().await {
@@ -213,9 +214,8 @@ impl Listening {
                     self.switch_to(&link, change);
                     return link;
                 }
-                Err(error) if !warned => {
+                Err(error) if complaint.is_news(&error) => {
                     warn!(%error, "no connection to Redis to listen by; trying on");
-                    warned = true;
                 }
                 Err(_) => {}
             }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
-
 use super::super::{Result, StoreError};
 use super::pool::{Pool, sort, with_sources};
 
@@ -26,7 +24,7 @@ pub async fn migrate(pool: &Pool) -> Result<()> {
 /// Refinery takes no lock of its own, and two nodes that start at once would both create the tables. The lock belongs
 /// to this one connection, so it is free again however we end.
 async fn locked(pool: &Pool) -> Result<()> {
-    let mut client = connect(pool).await?;
+    let mut client = pool.connect().await?;
     let prepare = format!(
         "SET statement_timeout = {0}; SET lock_timeout = {0}; SET enable_seqscan = on; SELECT pg_advisory_lock({LOCK})",
         TIMEOUT.as_millis()
@@ -39,15 +37,4 @@ async fn locked(pool: &Pool) -> Result<()> {
         Err(error) if client.is_closed() => Err(StoreError::Unavailable(with_sources(&error))),
         Err(error) => Err(StoreError::Internal(with_sources(&error))),
     }
-}
-
-async fn connect(pool: &Pool) -> Result<Client> {
-    let (config, timeout) = pool.connect_options();
-    let (client, connection) = tokio::time::timeout(timeout, config.connect(NoTls))
-        .await
-        .map_err(|_| StoreError::Unavailable("no connection in time".into()))?
-        .map_err(|error| StoreError::Unavailable(with_sources(&error)))?;
-    // Ends when the client is dropped. Its errors reach the client's calls too.
-    tokio::spawn(connection);
-    Ok(client)
 }

@@ -10,6 +10,7 @@ mod pool;
 mod room_info;
 mod rooms;
 mod rows;
+mod servers;
 mod users;
 
 use std::sync::Arc;

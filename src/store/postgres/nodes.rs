@@ -10,9 +10,13 @@ use super::rows::{get, milliseconds};
 
 /// A standby answers too, but nothing can be stored there.
 pub async fn ping(pool: &Pool) -> Result<()> {
-    match pool.first("SELECT pg_is_in_recovery()", &[]).await? {
+    let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
+    match pool.first(sql, &[]).await? {
         Some(row) if !get::<bool>(&row, 0)? => Ok(()),
-        _ => Err(StoreError::Unavailable("connected to a standby".into())),
+        _ => {
+            pool.leave_server();
+            Err(StoreError::Unavailable("the server is read-only".into()))
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Connections: their options, their bounds in time, and what a driver's error means to a caller.
 
 use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, PoolConfig, RecyclingMethod, Runtime, Timeouts,
-};
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Object, PoolConfig, PoolError, RecycleError, RecycleResult, Timeouts};
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 use super::super::{Result, StoreError};
+use super::servers::{ConnectError, Servers};
 use crate::config;
 use crate::error::Error;
 
@@ -43,42 +44,42 @@ const UNIQUE: &[(&str, &str)] = &[
 ];
 
 pub struct Pool {
-    inner: deadpool_postgres::Pool,
-    connect: tokio_postgres::Config,
-    connect_timeout: Duration,
+    inner: deadpool::managed::Pool<Maker>,
     answer_timeout: Duration,
+}
+
+/// Makes connections, and says which can be used again.
+struct Maker {
+    servers: Servers,
+    /// Connections of an earlier generation are not used again: their server had turned read-only.
+    generation: AtomicU64,
+}
+
+struct Connection {
+    client: ClientWrapper,
+    generation: u64,
 }
 
 impl Pool {
     pub fn new(config: &config::Database) -> crate::error::Result<Self> {
-        let connect = connection(config, config.statement_timeout_ms, config.lock_timeout_ms)?;
-        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        let manager =
-            Manager::from_config(connect.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let timeouts = Timeouts {
-            wait: Some(Duration::from_millis(config.wait_timeout_ms)),
-            create: Some(connect_timeout),
-            recycle: Some(connect_timeout),
-        };
-        let inner =
-            deadpool_postgres::Pool::builder(manager)
-                .config(PoolConfig { timeouts, ..PoolConfig::new(config.pool_size) })
-                .pre_recycle(Hook::sync_fn(|_, metrics| {
-                    if metrics.age() < AGE_MAX { Ok(()) } else { Err(HookError::message("old")) }
-                }))
-                .runtime(Runtime::Tokio1)
-                .build()
-                .map_err(|error| Error::Internal(format!("the pool of connections: {error}")))?;
+        let servers = Servers::new(config, |connect| bound(connect, config))?;
+        // Making is bounded by the servers themselves, who then say what went wrong, and looking again takes no time.
+        let timeouts = Timeouts { wait: Some(Duration::from_millis(config.wait_timeout_ms)), ..Timeouts::default() };
+        let inner = deadpool::managed::Pool::builder(Maker { servers, generation: AtomicU64::new(0) })
+            .config(PoolConfig { timeouts, ..PoolConfig::new(config.pool_size) })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| Error::Internal(format!("the pool of connections: {error}")))?;
         let answer_timeout = Duration::from_millis(config.statement_timeout_ms) + ANSWER_GRACE;
-        Ok(Self { inner, connect, connect_timeout, answer_timeout })
+        Ok(Self { inner, answer_timeout })
     }
 
     /// One statement, prepared once a connection, in one round trip and in its own transaction.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let mut lease = self.lease().await?;
         let work = async {
-            let statement = lease.object().prepare_cached(sql).await?;
-            lease.object().query(&statement, params).await
+            let statement = lease.connection().client.prepare_cached(sql).await?;
+            lease.connection().client.query(&statement, params).await
         };
         match tokio::time::timeout(self.answer_timeout, work).await {
             Ok(Ok(rows)) => {
@@ -86,6 +87,9 @@ impl Pool {
                 Ok(rows)
             }
             Ok(Err(error)) => {
+                if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+                    self.leave(lease.generation());
+                }
                 let (outcome, reusable) = sort(&error);
                 if reusable {
                     lease.reusable();
@@ -101,29 +105,72 @@ impl Pool {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    /// How to make a connection that stays out of the pool, and how long that may take.
-    pub fn connect_options(&self) -> (&tokio_postgres::Config, Duration) {
-        (&self.connect, self.connect_timeout)
+    /// A connection that stays out of the pool.
+    pub async fn connect(&self) -> Result<Client> {
+        match self.inner.manager().servers.connect().await {
+            Ok((client, _)) => Ok(client),
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// No connection there is now is used again: the server at their other end takes no writes any more, and what it
+    /// answers may be behind the truth. New ones are made to a server that does.
+    pub fn leave_server(&self) {
+        self.leave(self.inner.manager().generation.load(Ordering::Relaxed));
+    }
+
+    fn leave(&self, generation: u64) {
+        let current = &self.inner.manager().generation;
+        // Of many calls that were refused at once, the first moves on; connections made since are good.
+        if current.compare_exchange(generation, generation + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!("the database server turned read-only; looking for the one that takes writes");
+            self.inner.retain(|connection, _| connection.generation > generation);
+        }
     }
 
     async fn lease(&self) -> Result<Lease> {
         match self.inner.get().await {
             Ok(object) => Ok(Lease { object: Some(object), reusable: false }),
+            Err(PoolError::Backend(error)) => Err(StoreError::Unavailable(error.to_string())),
+            Err(PoolError::Timeout(_)) => Err(StoreError::Unavailable("no connection was free in time".into())),
             Err(error) => Err(StoreError::Unavailable(with_sources(&error))),
         }
+    }
+}
+
+impl Manager for Maker {
+    type Type = Connection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> std::result::Result<Connection, ConnectError> {
+        // Before the server is asked whether it takes writes.
+        let generation = self.generation.load(Ordering::Relaxed);
+        let (client, task) = self.servers.connect().await?;
+        Ok(Connection { client: ClientWrapper::new(client, task), generation })
+    }
+
+    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<ConnectError> {
+        let usable = !connection.client.is_closed()
+            && connection.generation == self.generation.load(Ordering::Relaxed)
+            && metrics.age() < AGE_MAX;
+        if usable { Ok(()) } else { Err(RecycleError::message("not to be used again")) }
     }
 }
 
 /// A connection while a call uses it. Unless the call ended in a known state the connection is closed, also when the
 /// caller went away in the middle: the next one must not wait behind a stranger's statement.
 struct Lease {
-    object: Option<Object>,
+    object: Option<Object<Maker>>,
     reusable: bool,
 }
 
 impl Lease {
-    fn object(&self) -> &Object {
+    fn connection(&self) -> &Connection {
         self.object.as_ref().expect("a lease holds its connection until it is dropped")
+    }
+
+    fn generation(&self) -> u64 {
+        self.connection().generation
     }
 
     fn reusable(&mut self) {
@@ -141,22 +188,9 @@ impl Drop for Lease {
     }
 }
 
-/// The configured URL with every bound set. Timeouts are in milliseconds, 0 is none.
-pub fn connection(
-    config: &config::Database,
-    statement_ms: u64,
-    lock_ms: u64,
-) -> crate::error::Result<tokio_postgres::Config> {
-    let mut connect: tokio_postgres::Config = config
-        .url
-        .parse()
-        .map_err(|error: tokio_postgres::Error| Error::invalid("database.url", with_sources(&error)))?;
-    if connect.get_ssl_mode() == SslMode::Require {
-        return Err(Error::invalid("database.url", "asks for TLS, which this build has none of for Postgres"));
-    }
-    if connect.get_application_name().is_none() {
-        connect.application_name("salon");
-    }
+/// Puts every bound on what the URL says; it cannot take them away, its own options aside.
+fn bound(connect: &mut tokio_postgres::Config, config: &config::Database) {
+    let (statement_ms, lock_ms) = (config.statement_timeout_ms, config.lock_timeout_ms);
     let idle_ms = statement_ms.max(1_000) * 2;
     let own = format!(
         "{PLANNING} {ISOLATION} -c statement_timeout={statement_ms} -c lock_timeout={lock_ms} \
@@ -174,10 +208,7 @@ pub fn connection(
         .keepalives_idle(Duration::from_secs(5))
         .keepalives_interval(Duration::from_secs(2))
         .keepalives_retries(3)
-        .tcp_user_timeout(Duration::from_millis(config.statement_timeout_ms) + ANSWER_GRACE)
-        // The truth is on the primary only; with several hosts in the URL this finds it again after a failover.
-        .target_session_attrs(TargetSessionAttrs::ReadWrite);
-    Ok(connect)
+        .tcp_user_timeout(Duration::from_millis(statement_ms) + ANSWER_GRACE);
 }
 
 /// What an error means to a caller, and whether its connection can serve the next one.

@@ -1,6 +1,7 @@
 //! What tests stand on: private servers, node processes. Everything started here ends with the test process,
 //! however that ends.
 
+pub mod authority;
 pub mod broker;
 pub mod browser;
 pub mod cluster;

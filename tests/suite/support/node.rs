@@ -77,14 +77,7 @@ impl Node {
         let mut failure = String::new();
         // Between finding a free port and using it somebody else may take it: then other ones.
         for _ in 0..5 {
-            let node = Node {
-                name: name.to_owned(),
-                settings: settings.clone(),
-                port: free_port(),
-                admin_port: free_port(),
-                running: Mutex::new(None),
-            };
-            node.launch();
+            let node = Self::launched(name, settings.clone());
             match node.ready(PATIENCE).await {
                 Ok(()) => return node,
                 Err(error) if node.is_running() => panic!("{error}"),
@@ -95,6 +88,27 @@ impl Node {
             }
         }
         panic!("{failure}");
+    }
+
+    /// Starts it, and waits for nothing.
+    pub fn launched(name: &str, settings: Settings) -> Node {
+        let (port, admin_port) = (free_port(), free_port());
+        let node = Node { name: name.to_owned(), settings, port, admin_port, running: Mutex::new(None) };
+        node.launch();
+        node
+    }
+
+    /// Waits until its log has all of these words in one line.
+    pub async fn says(&self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log_tail();
+            if let Some(line) = log.lines().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline && self.is_running(), "{} does not say {words:?}:\n{log}", self.name);
+            sleep(Duration::from_millis(25)).await;
+        }
     }
 
     /// `http://127.0.0.1:port` of the main listener.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::authority::Certificate;
 use super::guardian::Guardian;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ const ACCOUNT: &str = "postgres";
 pub struct Postgres {
     guardian: Guardian,
     port: u16,
+    /// Holds its files and its socket.
+    folder: PathBuf,
 }
 
 impl Postgres {
@@ -33,16 +36,46 @@ impl Postgres {
 
     /// The same with settings of its own, as `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("salon-postgres-").tempdir().expect("a temporary folder").keep();
+        let folder = new_folder();
         let data = folder.join("data");
-        if is_root() {
-            run(Command::new("chown").arg(ACCOUNT).arg(&folder));
-        }
-        let initdb = own_account(&program("initdb"));
-        run(Command::new(&initdb[0])
-            .args(&initdb[1..])
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
-            .arg(&data));
+        run_as_account("initdb", |initdb| {
+            initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"]);
+            initdb.arg(&data);
+        });
+        Self::serve(folder, settings)
+    }
+
+    /// TLS only, for people with passwords; by its socket everybody comes in ([`Postgres::socket_url`]).
+    pub fn start_secure(certificate: &Certificate) -> Self {
+        let hba = certificate.key.with_file_name("pg_hba.conf");
+        std::fs::write(&hba, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n").expect("a file");
+        Self::start_with(&[
+            "ssl=on",
+            &format!("ssl_cert_file={}", certificate.certificate.display()),
+            &format!("ssl_key_file={}", certificate.key.display()),
+            &format!("hba_file={}", hba.display()),
+        ])
+    }
+
+    /// A standby that follows this server, which waits for it with every commit from now on.
+    pub async fn standby(&self) -> Self {
+        let folder = new_folder();
+        let data = folder.join("data");
+        run_as_account("pg_basebackup", |backup| {
+            backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username=postgres"]);
+            backup.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-D"]).arg(&data);
+        });
+        let standby = Self::serve(folder, &[]);
+        let url = self.url("postgres");
+        execute(&url, "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        execute(&url, "SELECT pg_reload_conf()").await;
+        // Returns once the standby has it.
+        execute(&url, "CREATE TABLE followed (); DROP TABLE followed").await;
+        standby
+    }
+
+    fn serve(folder: PathBuf, settings: &[&str]) -> Self {
+        let data = folder.join("data");
         let port = free_port();
         let mut command = own_account(&program("postgres"));
         command.extend(["-D".into(), data.display().to_string()]);
@@ -62,7 +95,7 @@ impl Postgres {
         let mut server = Command::new(&command[0]);
         server.args(&command[1..]);
         let guardian = Guardian::spawn(&server, &folder, "QUIT");
-        let server = Self { guardian, port };
+        let server = Self { guardian, port, folder };
         server.wait_until_ready();
         server
     }
@@ -77,6 +110,16 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// By the socket in its folder.
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{folder}:{}/{database}", self.port)
     }
 
     /// All its processes at once, as when the machine fails.
@@ -133,6 +176,14 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
     client
 }
 
+/// Gives a file to the account that Postgres runs as, for nobody else to read.
+pub fn own(file: &Path) {
+    run(Command::new("chmod").arg("600").arg(file));
+    if is_root() {
+        run(Command::new("chown").arg(ACCOUNT).arg(file));
+    }
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
@@ -166,6 +217,22 @@ fn own_account(program: &Path) -> Vec<String> {
     } else {
         vec![program]
     }
+}
+
+fn run_as_account(name: &str, arguments: impl FnOnce(&mut Command)) {
+    let start = own_account(&program(name));
+    let mut command = Command::new(&start[0]);
+    command.args(&start[1..]);
+    arguments(&mut command);
+    run(&mut command);
+}
+
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("salon-postgres-").tempdir().expect("a temporary folder").keep();
+    if is_root() {
+        run(Command::new("chown").arg(ACCOUNT).arg(&folder));
+    }
+    folder
 }
 
 fn run(command: &mut Command) {

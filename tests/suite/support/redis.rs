@@ -6,11 +6,14 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::authority::{Authority, Certificate};
 use super::guardian::Guardian;
 
 pub struct Redis {
     port: u16,
     options: Vec<String>,
+    /// What `redis-cli` needs to come in.
+    entry: Vec<String>,
     guardian: Mutex<Option<Guardian>>,
 }
 
@@ -42,12 +45,29 @@ impl Redis {
         redis
     }
 
+    /// TLS only, for users with passwords: `salon`, and the default one.
+    pub fn start_secure(authority: &Authority, certificate: &Certificate, password: &str) -> Redis {
+        let ca = authority.file().display().to_string();
+        let (file, key) = (certificate.certificate.display().to_string(), certificate.key.display().to_string());
+        let tls = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &file, "--tls-key-file", &key];
+        let user_password = format!(">{password}");
+        let user = ["--user", "salon", "on", &user_password, "~*", "&*", "+@all"];
+        let entry = ["--tls", "--cacert", &ca, "--sni", "localhost", "--no-auth-warning", "-a", password];
+        let passwords = ["--tls-auth-clients", "no", "--requirepass", password];
+        Self::start_by(&[&tls[..], &passwords[..], &user[..]].concat(), &entry)
+    }
+
     fn start_with(options: &[&str]) -> Redis {
-        let options = options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
+        Self::start_by(options, &[])
+    }
+
+    fn start_by(options: &[&str], entry: &[&str]) -> Redis {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let (options, entry) = (owned(options), owned(entry));
         // Between finding a free port and using it somebody else may take it: then another.
         for _ in 0..20 {
             let port = free_port();
-            let redis = Redis { port, options: options.clone(), guardian: Mutex::new(None) };
+            let redis = Redis { port, options: options.clone(), entry: entry.clone(), guardian: Mutex::new(None) };
             if redis.launch() {
                 return redis;
             }
@@ -63,6 +83,10 @@ impl Redis {
     pub fn url(&self) -> String {
         let cluster = if self.options.is_empty() { "" } else { "-cluster" };
         format!("redis{cluster}://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn address(&self) -> String {
@@ -101,14 +125,22 @@ impl Redis {
 
     fn cli(&self, args: &[&str]) -> std::process::Output {
         let port = self.port.to_string();
-        Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port]).args(args).output().expect("redis-cli runs")
+        Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &port])
+            .args(&self.entry)
+            .args(args)
+            .output()
+            .expect("redis-cli runs")
     }
 
     /// Whether it came up.
     fn launch(&self) -> bool {
         let folder = new_folder();
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        let port = if self.entry.is_empty() { "--port" } else { "--tls-port" };
+        // The plain port is 6379 unless it is said.
+        command.args(["--port", "0", port, &self.port.to_string()]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(&folder).args(&self.options);
         let guardian = Guardian::spawn(&command, &folder, "KILL");
         let deadline = Instant::now() + Duration::from_secs(5);
