@@ -258,18 +258,31 @@ impl Username {
         Self(name)
     }
 
+    /// What the name looks like: of the names with the same look only one can be had, so that nobody passes for
+    /// somebody else by a Cyrillic `а`.
+    pub fn lookalike(&self) -> String {
+        lookalike(&self.key())
+    }
+
     /// Two names with the same key are the same name.
     pub fn key(&self) -> String {
         self.0.to_lowercase().nfkc().collect()
     }
 
     pub fn is_reserved(&self) -> bool {
-        RESERVED_USERNAMES.contains(&self.key().as_str())
+        RESERVED_USERNAMES.iter().any(|reserved| lookalike(reserved) == self.lookalike())
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The skeleton of UTS #39, without regard to case. `I`, `i`, `l` and `1` are one here, because a name is shown as it
+/// was typed, `aIice`, but compared without regard to case.
+fn lookalike(key: &str) -> String {
+    let skeleton: String = unicode_security::skeleton(key).collect();
+    skeleton.to_lowercase().replace('i', "l")
 }
 
 impl Slug {
@@ -474,6 +487,30 @@ mod tests {
         assert!(Username::parse("a b").is_err());
         assert_eq!(Username::parse("Ａlice").unwrap().key(), "alice");
         assert!(Username::parse("Admin").unwrap().is_reserved());
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told_and_others_are_not() {
+        let look = |name: &str| Username::parse(name).unwrap().lookalike();
+        for (name, other) in [
+            ("alice", "\u{430}lice"),
+            ("alice", "ALICE"),
+            ("alice", "aIice"),
+            ("alice", "a1ice"),
+            ("ALICE", "\u{391}LICE"),
+            ("scope", "\u{455}\u{441}\u{43e}\u{440}\u{435}"),
+            ("bob", "b0b"),
+            ("modern", "rnodern"),
+            ("m\u{fc}ller", "mu\u{308}ller"),
+        ] {
+            assert_eq!(look(name), look(other), "{name} {other}");
+        }
+        for (name, other) in [("alice", "alicia"), ("anna", "\u{430}нна-2"), ("muller", "m\u{fc}ller"), ("a.b", "a_b")]
+        {
+            assert_ne!(look(name), look(other), "{name} {other}");
+        }
+        assert!(Username::parse("\u{430}dmin").unwrap().is_reserved());
+        assert!(Username::parse("r00t").unwrap().is_reserved());
     }
 
     #[test]
