@@ -325,7 +325,7 @@ impl Default for Limits {
             messages_per_s: 10,
             message_burst: 20,
             sockets_per_user: 20,
-            sockets_per_address: 1_000,
+            sockets_per_address: 10_000,
             sockets_per_node: 90_000,
             rooms_per_socket: 200,
             frames_per_s: 500,

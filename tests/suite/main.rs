@@ -11,6 +11,7 @@ mod engine;
 mod golden;
 mod http;
 mod layering;
+mod limits;
 mod redis_faults;
 mod single;
 mod support;
