@@ -59,7 +59,7 @@ fn api() -> Router<Arc<Node>> {
         .route("/account/logout", post(accounts::logout))
         .route("/account/password", post(accounts::password))
         .route("/account/sessions", get(accounts::sessions))
-        .route("/account/sessions/{session}", delete(accounts::end_session))
+        .route("/account/sessions/{id}", delete(accounts::end_session))
         .route("/rooms", get(rooms::list).post(rooms::create))
         .route("/rooms/{room}", get(rooms::get).patch(rooms::update).delete(rooms::delete))
         .route("/rooms/{room}/members", get(rooms::members))

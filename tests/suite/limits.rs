@@ -40,9 +40,10 @@ const FROM: &str = "x-forwarded-for";
 
 /// How long acknowledgements took.
 #[derive(Debug)]
+#[expect(dead_code, reason = "some of it is only printed")]
 struct Latencies {
     count: usize,
-    median: Duration,
+    p50: Duration,
     longest: Duration,
 }
 
@@ -71,5 +72,5 @@ async fn acks_during(socket: &mut Socket, room: &str, during: impl Future<Output
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     took.sort();
-    Latencies { count: took.len(), median: took[took.len() / 2], longest: took[took.len() - 1] }
+    Latencies { count: took.len(), p50: took[took.len() / 2], longest: took[took.len() - 1] }
 }

@@ -54,7 +54,7 @@ async fn a_name_that_looks_like_another_cannot_be_had_and_does_not_stand_for_it(
     let name = &alice.user.username;
     let room = alice.http.create_room(&unique("look"), "private").await.expect("a room").slug;
     let http = Http::new(&single.url());
-    for twin in [name.replace('a', "\u{430}"), name.replace('i', "I").replace('l', "I"), name.replace('o', "\u{3bf}")] {
+    for twin in [name.replace('a', "\u{430}"), name.replace(['i', 'l'], "I"), name.replace('o', "\u{3bf}")] {
         if twin == *name {
             continue;
         }

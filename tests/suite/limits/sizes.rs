@@ -82,7 +82,10 @@ async fn deep_json_is_malformed_and_harms_nobody() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let depth = 60_000 / (open.len() + close.len());
         let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-        socket.send_text(&format!("{{\"type\":\"ping\",\"deep\":{deep}}}")).await.expect("alive");
+        socket
+            .send_text(&format!("{{\"type\":\"send\",\"room\":\"{room}\",\"content\":{deep}}}"))
+            .await
+            .expect("alive");
         assert_error(&socket.expect("error").await.expect("an error"), "malformed");
         assert_problem(&post(&alice, &room, format!("{{\"content\":{deep}}}")).await, 400, "malformed");
         // Never closed: the parser meets no end.
@@ -90,6 +93,9 @@ async fn deep_json_is_malformed_and_harms_nobody() {
         assert_error(&socket.expect("error").await.expect("an error"), "malformed");
         assert_problem(&post(&alice, &room, open.repeat(depth)).await, 400, "malformed");
     }
+    let ignored = format!("{{\"type\":\"ping\",\"unknown\":{}1{}}}", "[".repeat(30_000), "]".repeat(30_000));
+    socket.send_text(&ignored).await.expect("alive");
+    socket.expect("pong").await.expect("a field that nobody asks for is passed over, however deep");
     let flat = json!({"type": "ping", "wide": vec![0; 20_000]});
     socket.ask(flat).await.expect("what is wide is not deep");
 }
