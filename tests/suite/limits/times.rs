@@ -49,7 +49,7 @@ async fn a_head_or_a_body_that_trickles_in_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_costs_its_queue_and_is_closed() {
     const QUEUE_BYTES: f64 = 262_144.0;
-    let single = Single::start_with(&[("SALON_NODE__STALL_TIMEOUT_S", "2")]).await;
+    let single = Single::start_with(&[("SALON_NODE__STALL_TIMEOUT_S", "2"), ("SALON_NODE__HEARTBEAT_S", "3600")]).await;
     let (alice, bob) = (single.user("alice").await, single.user("bob").await);
     let room = room(&alice).await;
     let mut hers = joined(&single, &alice, &room).await;
