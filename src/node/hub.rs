@@ -345,10 +345,6 @@ impl Node {
     }
 }
 
-fn too_many_sockets(max: usize, of: &str) -> Error {
-    Error::RateLimited { what: format!("at most {max} sockets {of}"), retry_after: SOCKET_RETRY_AFTER }
-}
-
 /// Messages as frames.
 pub(super) fn frames(messages: Vec<Message>, slug: &Slug) -> Vec<Frame> {
     messages.iter().map(|message| frame(message, slug)).collect()
@@ -368,6 +364,10 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
     inner.access = changes.head.access;
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());
     inner.account_memory();
+}
+
+fn too_many_sockets(max: usize, of: &str) -> Error {
+    Error::RateLimited { what: format!("at most {max} sockets {of}"), retry_after: SOCKET_RETRY_AFTER }
 }
 
 impl From<&StoreError> for Error {
