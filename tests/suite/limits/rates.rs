@@ -82,12 +82,13 @@ async fn requests_of_a_user_and_refreshes_of_an_address_are_bounded() {
         call.json(&json!({"refresh_token": "no.token"})).send().await.expect("an answer").status
     };
     let mut tries = 0;
-    while refresh("2001:db8::1").await == 401 {
+    // A /64 of IPv6 is one address.
+    while refresh(&format!("2001:db8::{tries}")).await == 401 {
         tries += 1;
         assert!(tries < 100, "nothing was refused");
     }
     assert!(tries >= 20, "{tries}");
-    assert_eq!((refresh("2001:db8::2").await, refresh("2001:db8:1::1").await), (429, 401));
+    assert_eq!(refresh("2001:db8:1::1").await, 401, "another address is not touched");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
