@@ -10,5 +10,5 @@ pub mod tokens;
 #[cfg(test)]
 mod attacks;
 
-pub use passwords::{Passwords, check_password};
+pub use passwords::{Passwords, check_password, is_weak_hash};
 pub use tokens::{Identity, Tokens};

@@ -55,6 +55,17 @@ pub fn check_password(password: &str, username: &Username) -> Result<()> {
     Ok(())
 }
 
+/// Whether a stored hash cost less than one made today would: a stolen copy of it is easier to guess from.
+pub fn is_weak_hash(phc: &str) -> bool {
+    let (memory, passes, _) = COST;
+    let Ok(stored) = PasswordHash::new(phc) else { return false };
+    let Ok(params) = Params::try_from(&stored) else { return true };
+    stored.algorithm.as_str() != Algorithm::Argon2id.as_str()
+        || stored.version != Some(Version::V0x13.into())
+        || params.m_cost() < memory
+        || params.t_cost() < passes
+}
+
 impl Passwords {
     /// Starts `threads` threads; at most `queue` passwords wait for them.
     pub fn new(threads: usize, queue: usize) -> std::io::Result<Self> {

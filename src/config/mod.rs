@@ -152,14 +152,22 @@ pub struct Limits {
     pub messages_per_s: u32,
     pub message_burst: u32,
     pub sockets_per_user: usize,
+    /// Of one client address, an IPv6 one by its /64: whatever users they are of.
+    pub sockets_per_address: usize,
+    /// Over it new ones are refused, for another node to take; below `server.connections_max`, or nothing else gets in.
+    pub sockets_per_node: usize,
     pub rooms_per_socket: usize,
     /// Frames a socket may say in one second, of whatever kind; a socket over it is closed with 4029.
     pub frames_per_s: u32,
+    /// HTTP requests of one user, upgrades too; and refreshes from one address.
+    pub requests_per_s: u32,
+    pub request_burst: u32,
     pub content_chars: usize,
     /// A WebSocket frame and an HTTP body.
     pub frame_bytes: usize,
     /// Room frames waiting for one reader; over it the reader is caught up from the store instead.
     pub queue_bytes: usize,
+    pub registrations_per_minute_address: u32,
     pub logins_per_minute_address: u32,
     pub logins_per_minute_account: u32,
     /// Passwords being hashed at once, and how many may wait for it; each hash takes 19 MiB.
@@ -330,11 +338,16 @@ impl Default for Limits {
             messages_per_s: 10,
             message_burst: 20,
             sockets_per_user: 20,
+            sockets_per_address: 10_000,
+            sockets_per_node: 90_000,
             rooms_per_socket: 200,
             frames_per_s: 500,
+            requests_per_s: 100,
+            request_burst: 500,
             content_chars: 4_000,
             frame_bytes: 65_536,
             queue_bytes: 262_144,
+            registrations_per_minute_address: 600,
             logins_per_minute_address: 20,
             logins_per_minute_account: 10,
             password_threads: 1,

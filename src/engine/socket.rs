@@ -177,6 +177,13 @@ impl Socket {
         fed.map_err(|_| format!("the socket took nothing for {PATIENCE:?}"))?.map_err(|error| error.to_string())
     }
 
+    /// The WebSocket's own ping, written as in [`Socket::feed_text`].
+    pub async fn feed_ping(&mut self) -> Result<()> {
+        self.unflushed = true;
+        let fed = timeout(PATIENCE, self.stream.feed(Message::Ping(Default::default()))).await;
+        fed.map_err(|_| format!("the socket took nothing for {PATIENCE:?}"))?.map_err(|error| error.to_string())
+    }
+
     /// Whatever comes next, for as long as it takes; pings are answered on the way.
     pub async fn next(&mut self) -> Incoming {
         match self.next_text().await {

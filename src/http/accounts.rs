@@ -19,6 +19,7 @@ use crate::auth::refresh::LOGIN_SESSION_LIFETIME;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::node::accounts::{LoggedIn, Visitor};
+use crate::node::limits::{Requester, network};
 
 type Cookies = AppendHeaders<[(HeaderName, HeaderValue); 2]>;
 
@@ -47,9 +48,11 @@ pub async fn token(State(node): State<Arc<Node>>, Asking(visitor): Asking, field
 /// Asks for no access token: it is for those whose one has expired. What is in the body goes before the cookie.
 pub async fn refresh(
     State(node): State<Arc<Node>>,
+    Asking(visitor): Asking,
     headers: HeaderMap,
     OptionalFields(fields): OptionalFields,
 ) -> Result<Response> {
+    node.count_request(Requester::Network(network(visitor.address)))?;
     if let Some(token) = fields.optional_string("refresh_token")? {
         return Ok(as_tokens(&node.refresh(token).await?));
     }

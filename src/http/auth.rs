@@ -11,6 +11,7 @@ use super::cookies;
 use crate::error::{Error, Result};
 use crate::model::{Timestamp, User};
 use crate::node::Node;
+use crate::node::limits::Requester;
 
 /// The subprotocol the server selects, beside which a token may stand.
 pub const SUBPROTOCOL: &str = "salon.v1";
@@ -37,10 +38,12 @@ pub enum By {
 }
 
 /// Who a request is from. What was said on purpose goes before the cookie that comes along by itself, and is never
-/// mended by it: a wrong token is a wrong token.
+/// mended by it: a wrong token is a wrong token. Counts as a request of this user.
 pub async fn authenticate(node: &Node, headers: &HeaderMap) -> Result<Caller> {
     let (token, by) = find(headers, cookies::access_name(&node.config.server))?;
-    identify(node, token, by).await
+    let caller = identify(node, token, by).await?;
+    node.count_request(Requester::User(caller.user.id))?;
+    Ok(caller)
 }
 
 /// Whom a token belongs to, if it holds now: signature and time, the account, and that it was not withdrawn. Also for

@@ -69,12 +69,15 @@ async fn next(
 ) -> Option<(Counted, SocketAddr)> {
     let accepted = async {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+        let mut told = false;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (Counted { stream, _place: place }, peer),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "cannot accept connections; trying on");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

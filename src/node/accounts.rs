@@ -1,14 +1,14 @@
 //! Accounts: registering, logging in, staying logged in, passwords, and which user a token stands for.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::limits::Buckets;
+use super::limits::{Buckets, network};
 use super::recent::Recent;
 use super::wished_name;
 use crate::auth::refresh::{LOGIN_SESSION_LIFETIME, REFRESH_GRACE, RefreshToken, new_login_session_id};
-use crate::auth::{Identity, Passwords, Tokens, check_password};
+use crate::auth::{Identity, Passwords, Tokens, check_password, is_weak_hash};
 use crate::config::{Limits, Node};
 use crate::error::{Error, Result};
 use crate::model::{SiteRole, User, UserId, Username};
@@ -51,6 +51,8 @@ pub struct Accounts {
     tokens: Tokens,
     /// All tries, by address.
     tries: Buckets<IpAddr>,
+    /// All registrations, by address.
+    registrations: Buckets<IpAddr>,
     /// Failed tries, by account and address.
     failures: Buckets<(String, IpAddr)>,
     known: Mutex<Recent<(String, String), Known>>,
@@ -85,18 +87,23 @@ impl Accounts {
             passwords,
             tokens,
             tries: Buckets::per_minute(limits.logins_per_minute_address, node.limiter_entries),
+            registrations: Buckets::per_minute(limits.registrations_per_minute_address, node.limiter_entries),
             failures: Buckets::per_minute(limits.logins_per_minute_account, node.limiter_entries),
             known: Mutex::new(Recent::new(node.identity_entries)),
         }
     }
 
-    /// Makes an account and logs it in. [`Error::Conflict`] when the name is taken.
+    /// Makes an account and logs it in. [`Error::Conflict`] when the name, or one that looks like it, is taken.
+    /// [`Error::RateLimited`] after too many from one address.
     pub async fn register(&self, username: &str, password: &str, visitor: &Visitor) -> Result<LoggedIn> {
         let username = Username::parse(username)?;
         if username.is_reserved() {
             return Err(Error::invalid("username", "is reserved"));
         }
         check_password(password, &username)?;
+        self.registrations
+            .take(network(visitor.address))
+            .map_err(|retry_after| too_many("registrations from this address", retry_after))?;
         // Asked before the hash, which is dear; whether it is still free is decided by the insertion.
         if self.store.account_by_name(&username).await?.is_some() {
             return Err(StoreError::Taken("username").into());
@@ -194,8 +201,27 @@ impl Accounts {
     }
 
     async fn try_login(&self, username: &str, password: &str, visitor: &Visitor) -> Result<LoggedIn> {
-        let proven = self.prove(username, password, visitor).await?;
-        self.begin(proven, visitor).await
+        let mut proven = self.prove(username, password, visitor).await?;
+        self.renew_hash(&mut proven, password).await;
+        match self.begin(proven, visitor).await {
+            // Since it was checked another log-in has renewed the hash, or the password was changed: looked at anew.
+            Err(Error::InvalidCredentials) => self.begin(self.prove(username, password, visitor).await?, visitor).await,
+            begun => begun,
+        }
+    }
+
+    /// A hash that cost less than today's is made anew now that its password is known; its login sessions go on. When
+    /// that fails nothing is lost: the next log-in tries again.
+    async fn renew_hash(&self, proven: &mut Proven, password: &str) {
+        if !is_weak_hash(&proven.password_hash) {
+            return;
+        }
+        let Ok(hash) = self.passwords.hash(password.to_owned()).await else { return };
+        match self.store.renew_password_hash(proven.user.id, &proven.password_hash, &hash).await {
+            Ok(true) => proven.password_hash = hash,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a weak password hash could not be renewed"),
+        }
     }
 
     /// Checks name and password, within the limits on trying them.
@@ -286,29 +312,4 @@ fn enabled(account: Account) -> Result<User> {
 
 fn too_many(what: &str, retry_after: Duration) -> Error {
     Error::RateLimited { what: what.to_owned(), retry_after }
-}
-
-/// Whom an address stands for when tries are counted. One household or server has a whole /64 of IPv6, so each
-/// single address of it would be a way round the limit.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_of_ipv6_counts_as_one_and_mapped_addresses_as_themselves() {
-        let of = |text: &str| network(text.parse().unwrap()).to_string();
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(of("192.0.2.7"), "192.0.2.7");
-    }
 }

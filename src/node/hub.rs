@@ -1,5 +1,6 @@
 //! Which rooms are open on this node and which sessions it holds; opening, mending and closing rooms.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,9 @@ use dashmap::DashMap;
 
 use super::Node;
 use super::catch_up::{Page, frames};
+use super::counts::Counts;
 use super::gate::{Frame, Gate};
+use super::limits::network;
 use super::metrics::Metrics;
 use super::queue::Budget;
 use super::room::{Inner, Room};
@@ -26,6 +29,8 @@ const ADDRESSES_MAX: usize = 20_000;
 /// The least and the most a hole is given to close by itself.
 const PATIENCE_MIN: Duration = Duration::from_millis(30);
 const PATIENCE_MAX: Duration = Duration::from_millis(500);
+/// What somebody with too many sockets is told to wait: one of them may be gone by then.
+const SOCKET_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Before a failed read of the store is tried again.
 const REPAIR_RETRY: Duration = Duration::from_millis(250);
 
@@ -35,7 +40,9 @@ pub struct Hub {
     addresses: DashMap<Slug, RoomId>,
     slugs: DashMap<RoomId, Slug>,
     sessions: DashMap<u64, Arc<Session>>,
-    sockets_of: DashMap<UserId, usize>,
+    sockets_of: Counts<UserId>,
+    /// By [`network`].
+    sockets_from: Counts<IpAddr>,
     next_session: AtomicU64,
     pub(super) budget: Budget,
     memory_used: Arc<AtomicUsize>,
@@ -48,7 +55,8 @@ impl Hub {
             addresses: DashMap::new(),
             slugs: DashMap::new(),
             sessions: DashMap::new(),
-            sockets_of: DashMap::new(),
+            sockets_of: Counts::default(),
+            sockets_from: Counts::default(),
             next_session: AtomicU64::new(1),
             budget: Budget::new(config.node.queues_bytes),
             memory_used: Arc::default(),
@@ -99,30 +107,30 @@ impl Hub {
         }
     }
 
-    /// Takes up a socket; refused when its user has too many on this node.
-    pub fn admit(&self, user: User, proof: Proof, config: &Config) -> Result<Arc<Session>> {
-        {
-            let mut sockets = self.sockets_of.entry(user.id).or_insert(0);
-            if *sockets >= config.limits.sockets_per_user {
-                return Err(Error::RateLimited {
-                    what: format!("at most {} sockets a user", config.limits.sockets_per_user),
-                    retry_after: Duration::from_secs(10),
-                });
-            }
-            *sockets += 1;
+    /// Takes up a socket; refused when this node, its user or its address has too many.
+    pub fn admit(&self, user: User, from: IpAddr, proof: Proof, config: &Config) -> Result<Arc<Session>> {
+        let limits = &config.limits;
+        if self.session_count() >= limits.sockets_per_node {
+            return Err(Error::unavailable("this node is full; try another"));
+        }
+        if !self.sockets_of.take(user.id, limits.sockets_per_user) {
+            return Err(too_many_sockets(limits.sockets_per_user, "a user"));
+        }
+        let network = network(from);
+        if !self.sockets_from.take(network, limits.sockets_per_address) {
+            self.sockets_of.give_back(&user.id);
+            return Err(too_many_sockets(limits.sockets_per_address, "an address"));
         }
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let session = Session::new(id, user, proof, config.limits.queue_bytes, self.budget.clone());
+        let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
         self.sessions.insert(id, session.clone());
         Ok(session)
     }
 
     pub(super) fn dismiss(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
-            if let Some(mut sockets) = self.sockets_of.get_mut(&session.user.id) {
-                *sockets = sockets.saturating_sub(1);
-            }
-            self.sockets_of.remove_if(&session.user.id, |_, sockets| *sockets == 0);
+            self.sockets_of.give_back(&session.user.id);
+            self.sockets_from.give_back(&session.network);
         }
     }
 
@@ -345,6 +353,10 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
     inner.access = changes.head.access;
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());
     inner.account_memory();
+}
+
+fn too_many_sockets(max: usize, of: &str) -> Error {
+    Error::RateLimited { what: format!("at most {max} sockets {of}"), retry_after: SOCKET_RETRY_AFTER }
 }
 
 impl From<&StoreError> for Error {

@@ -1,10 +1,12 @@
 //! How often somebody may do something: token buckets by key, kept by each node for itself.
 
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::recent::Recent;
+use crate::model::UserId;
 
 /// A bucket for each key: full at first, `burst` large, refilled steadily. Of more keys than the capacity the
 /// longest unused are forgotten, and are full again when they come back.
@@ -17,6 +19,27 @@ pub struct Buckets<K> {
 struct Bucket {
     tokens: f64,
     at: Instant,
+}
+
+/// Whose HTTP requests are counted together: a user's, wherever they come from, or an address's while nobody knows
+/// who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Requester {
+    User(UserId),
+    /// As [`network`] gives it.
+    Network(IpAddr),
+}
+
+/// Whom an address stands for when something is counted by it. One household or server has a whole /64 of IPv6, so
+/// each single address of it would be a way round the limit.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
 }
 
 impl<K: Eq + Hash> Buckets<K> {
@@ -65,6 +88,14 @@ impl<K: Eq + Hash> Buckets<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_mapped_addresses_as_themselves() {
+        let of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+    }
 
     #[test]
     fn a_burst_then_a_steady_rate() {

@@ -5,6 +5,7 @@ mod access;
 mod appender;
 mod beacon;
 mod catch_up;
+mod counts;
 mod enters;
 mod events;
 mod gate;
@@ -44,7 +45,7 @@ use accounts::Accounts;
 use appender::Appender;
 use enters::Enters;
 use health::Health;
-use limits::Buckets;
+use limits::{Buckets, Requester};
 use messages::Delivering;
 use metrics::Metrics;
 use online::Comings;
@@ -52,6 +53,7 @@ use revoked::Revocations;
 
 use crate::broker::{Broker, Event};
 use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::model::UserId;
 use crate::presence::{Incarnation, Presence};
 use crate::store::{Store, StoreError};
@@ -82,6 +84,7 @@ pub struct Node {
     revocations: Revocations,
     health: Health,
     message_rate: Buckets<UserId>,
+    request_rate: Buckets<Requester>,
     metrics: Arc<Metrics>,
     beacon_now: Notify,
     begun: watch::Sender<bool>,
@@ -116,6 +119,11 @@ impl Node {
             revocations: Revocations::default(),
             health: Health::default(),
             message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
+            request_rate: Buckets::new(
+                f64::from(limits.requests_per_s),
+                limits.request_burst,
+                config.node.limiter_entries,
+            ),
             metrics,
             beacon_now: Notify::new(),
             begun: watch::Sender::new(false),
@@ -133,6 +141,14 @@ impl Node {
 
     pub fn readiness(&self) -> Readiness {
         self.health.readiness(&self.incarnation.0)
+    }
+
+    /// Counts one HTTP request; [`Error::RateLimited`] when there were too many.
+    pub fn count_request(&self, who: Requester) -> Result<()> {
+        self.request_rate.take(who).map_err(|retry_after| Error::RateLimited {
+            what: format!("at most {} requests a second", self.config.limits.requests_per_s),
+            retry_after,
+        })
     }
 
     /// Returns once the node serves.

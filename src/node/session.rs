@@ -1,6 +1,7 @@
 //! One socket as the node sees it: who it is, what waits to be written to it, and how it is told to end.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -63,6 +64,8 @@ pub struct Proof {
 pub struct Session {
     pub id: u64,
     pub user: User,
+    /// The client's address as sockets are counted by it.
+    pub network: IpAddr,
     pub login_session: Option<String>,
     issued_at: AtomicI64,
     /// Seconds since 1970; [`i64::MAX`]: never by itself.
@@ -95,10 +98,11 @@ pub enum Work {
 }
 
 impl Session {
-    pub fn new(id: u64, user: User, proof: Proof, queue_bytes: usize, budget: Budget) -> Arc<Self> {
+    pub fn new(id: u64, user: User, network: IpAddr, proof: Proof, queue_bytes: usize, budget: Budget) -> Arc<Self> {
         Arc::new(Self {
             id,
             user,
+            network,
             login_session: proof.login_session,
             issued_at: AtomicI64::new(proof.issued_at.unwrap_or(0)),
             expires_at: AtomicI64::new(proof.expires_at.unwrap_or(i64::MAX)),

@@ -62,6 +62,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::unavailable("the database cannot be reached; try again"),
+            StoreError::Taken("username") => {
+                Self::Conflict("this username, or one that looks like it, is taken".to_owned())
+            }
             StoreError::Taken(what) => Self::Conflict(format!("this {what} is taken")),
             StoreError::Internal(why) => Self::Internal(why),
         }
@@ -305,7 +308,7 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- users and login sessions
 
-    /// `Taken("username")` when a name with the same key exists, `Taken("issuer")` when issuer and subject do.
+    /// `Taken("username")` when a name that looks like it exists ([`Username::lookalike`]), `Taken("issuer")` when issuer and subject do.
     async fn create_user(&self, new: NewUser) -> Result<User>;
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
@@ -313,6 +316,9 @@ pub trait Store: Send + Sync + 'static {
     /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction;
     /// none begun with the password of before comes after it. Those it ended; `None`: no such user.
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>>;
+    /// Puts another hash of the same password in the place of `old`; login sessions go on. `false`, and nothing done,
+    /// when `old` is not the user's any more.
+    async fn renew_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool>;
     /// Disabling ends the user's login sessions and appends a [`Revoked::User`] in the same transaction.
     /// `false`: no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;

@@ -14,7 +14,7 @@ use super::{reader, writer};
 use crate::error::{Error, Result};
 use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
 use crate::http::fields::{Query, Segments};
-use crate::http::origin::{self, Peer};
+use crate::http::origin::{self, ClientAddress, Peer, client_address};
 use crate::model::{Epoch, RoomRef, Timestamp, User};
 use crate::node::{Node, Proof, Session};
 use crate::protocol::PROTOCOL_VERSION;
@@ -49,7 +49,8 @@ async fn any_rooms(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response> {
     let (upgrade, caller) = admit(&node, &headers, &extensions, upgrade).await?;
-    stand(node, upgrade, caller, None)
+    let from = client_address(&node.config.server, &headers, Peer::of(&extensions));
+    stand(node, upgrade, (caller, from), None)
 }
 
 async fn one_room(
@@ -66,7 +67,8 @@ async fn one_room(
     let limit = query.limit_from_zero(JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX)?;
     let epoch = query.get("epoch").map(|epoch| Epoch(epoch.to_owned()));
     let room = room_for(&node, &caller.user, &room).await?;
-    stand(node, upgrade, caller, Some(JoinWish { room, after, epoch, limit }))
+    let from = client_address(&node.config.server, &headers, Peer::of(&extensions));
+    stand(node, upgrade, (caller, from), Some(JoinWish { room, after, epoch, limit }))
 }
 
 /// The checks that come before any room: a page of a foreign origin is refused before anybody asks who it is.
@@ -95,14 +97,19 @@ async fn room_for(node: &Arc<Node>, who: &User, typed: &str) -> Result<RoomRef> 
     Ok(RoomRef::Id(info.id))
 }
 
-fn stand(node: Arc<Node>, upgrade: WebSocketUpgrade, caller: Caller, opening: Option<JoinWish>) -> Result<Response> {
+fn stand(
+    node: Arc<Node>,
+    upgrade: WebSocketUpgrade,
+    (caller, from): (Caller, ClientAddress),
+    opening: Option<JoinWish>,
+) -> Result<Response> {
     let (user, issued_at) = (caller.user.id, caller.issued_at.map(Timestamp::seconds));
     let proof = Proof {
         login_session: caller.login_session.clone(),
         issued_at,
         expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
     };
-    let session = node.hub.admit(caller.user, proof, &node.config)?;
+    let session = node.hub.admit(caller.user, from.0, proof, &node.config)?;
     let held = Held { node, session };
     // Looked at again now that it would be found and closed: what was withdrawn since the first look missed it.
     if held.node.is_revoked(user, caller.login_session.as_deref(), issued_at) {

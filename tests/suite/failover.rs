@@ -31,7 +31,7 @@ fn both(one: &Postgres, two: &Postgres, name: &str) -> String {
 async fn node(database: &str) -> Node {
     let env = [("SALON_DATABASE__URL", database), ("SALON_DATABASE__POOL_SIZE", "8"), ("SALON_AUTH__SECRET", SECRET)];
     let env = env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    Node::start("failover", Settings { env, file: None }).await
+    Node::start("failover", Settings { env, ..Settings::default() }).await
 }
 
 fn plan(node: &Node) -> Plan {

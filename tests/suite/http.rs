@@ -1,7 +1,7 @@
 //! Every HTTP row of the contract: status, body, headers, and how it fails.
 
 mod accounts;
-mod login_sessions;
+pub mod login_sessions;
 mod messages;
 mod rooms;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// An error's one shape, with this status and code.
 #[track_caller]
-fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
+pub fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
     let body = answer.json();
     assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{body}");
     assert!(answer.content_type().starts_with("application/problem+json"), "{}", answer.content_type());
@@ -26,7 +26,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
 
 /// `invalid`, and which field.
 #[track_caller]
-fn assert_invalid(answer: &Answer, field: &str) {
+pub fn assert_invalid(answer: &Answer, field: &str) {
     let body = assert_problem(answer, 422, "invalid");
     assert!(body["errors"][field].as_str().is_some_and(|why| !why.is_empty()), "not about {field}: {body}");
 }

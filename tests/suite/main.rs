@@ -12,6 +12,7 @@ mod failover;
 mod golden;
 mod http;
 mod layering;
+mod limits;
 mod redis_faults;
 mod single;
 mod support;

@@ -50,7 +50,7 @@ impl Bed {
 fn settings(database: &str, redis: &[(&str, &str)]) -> Settings {
     let fixed = [("SALON_DATABASE__URL", database), ("SALON_AUTH__SECRET", SECRET)];
     let env = fixed.iter().chain(redis).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Settings { env, file: None }
+    Settings { env, ..Settings::default() }
 }
 
 async fn status(url: &str, path: &str) -> (u16, String) {

@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::support::node::{Single, unique};
 
 /// A socket of this user, after its `welcome`.
-async fn socket(single: &Single, account: &Account) -> Socket {
+pub async fn socket(single: &Single, account: &Account) -> Socket {
     Opening::new(&single.url()).cookies(&account.http).welcomed().await.expect("a socket")
 }
 
 /// A socket that has joined the room.
-async fn joined(single: &Single, account: &Account, room: &str) -> Socket {
+pub async fn joined(single: &Single, account: &Account, room: &str) -> Socket {
     let mut socket = socket(single, account).await;
     let answer = socket.join(room).await.expect("an answer");
     assert_eq!(answer["type"], "joined", "{answer}");
@@ -27,12 +27,12 @@ async fn joined(single: &Single, account: &Account, room: &str) -> Socket {
 }
 
 /// A public room of this user.
-async fn room(account: &Account) -> String {
+pub async fn room(account: &Account) -> String {
     account.http.create_room(&unique("socket"), "public").await.expect("a room").slug
 }
 
 /// Sends and gives the message's id.
-async fn say(socket: &mut Socket, room: &str, content: &str) -> u64 {
+pub async fn say(socket: &mut Socket, room: &str, content: &str) -> u64 {
     let answer = socket.ask(json!({"type": "send", "room": room, "content": content})).await.expect("an answer");
     assert_eq!(answer["type"], "ack", "{answer}");
     answer["id"].as_u64().expect("an id")
@@ -40,14 +40,14 @@ async fn say(socket: &mut Socket, room: &str, content: &str) -> u64 {
 
 /// An error frame with this code and a sentence for a person.
 #[track_caller]
-fn assert_error(frame: &Value, code: &str) {
+pub fn assert_error(frame: &Value, code: &str) {
     assert_eq!((text(frame, "type"), text(frame, "code")), ("error", code), "{frame}");
     assert!(!text(frame, "detail").is_empty(), "{frame}");
 }
 
 /// `invalid`, and the sentence names the field.
 #[track_caller]
-fn assert_invalid(frame: &Value, field: &str) {
+pub fn assert_invalid(frame: &Value, field: &str) {
     assert_error(frame, "invalid");
     assert!(text(frame, "detail").contains(field), "not about {field}: {frame}");
 }

@@ -29,9 +29,10 @@ How to prepare the server:
     algorithm = \"HS256\"
     key = \"…\"
 
-  Its limits for single users would be what is measured, so raise them in its environment:
+  Its limits for single users and addresses would be what is measured, so raise them in its environment:
 
     SALON_LIMITS__MESSAGES_PER_S=100000 SALON_LIMITS__MESSAGE_BURST=100000 SALON_LIMITS__FRAMES_PER_S=1000000
+    SALON_LIMITS__SOCKETS_PER_ADDRESS=1000000
 
   Each socket needs a file descriptor, here and there: `ulimit -n 65536` in both shells. Build both with --release.
 

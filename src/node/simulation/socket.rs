@@ -1,5 +1,6 @@
 //! One socket of the simulated node: its session, who reads it, and what its reader and its writer wait for.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,7 +38,8 @@ impl Socket {
         let username = Username::from_stored(format!("reader-{id}"));
         let user = User { id: UserId(id as i64), username, role: SiteRole::User };
         let proof = Proof { login_session: None, issued_at: None, expires_at: None };
-        let session = Session::new(id as u64, user, proof, sizes.queue_bytes, budget.clone());
+        let session =
+            Session::new(id as u64, user, Ipv4Addr::LOCALHOST.into(), proof, sizes.queue_bytes, budget.clone());
         Self { session, reader: Reader::default(), join: None, catching_up: None }
     }
 

@@ -69,6 +69,10 @@ impl Store for Postgres {
         users::set_password(&self.pool, user, hash, keep).await
     }
 
+    async fn renew_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool> {
+        users::renew_password_hash(&self.pool, user, old, new).await
+    }
+
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         users::set_disabled(&self.pool, user, disabled).await
     }

@@ -15,21 +15,23 @@ pub async fn create(pool: &Pool, new: NewUser) -> Result<User> {
         .first(
             "INSERT INTO users (username, username_key, password_hash, issuer, subject, role)
              VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
-            &[&new.username.as_str(), &new.username.key(), &hash, &issuer, &subject, &new.role.as_str()],
+            &[&new.username.as_str(), &new.username.lookalike(), &hash, &issuer, &subject, &new.role.as_str()],
         )
         .await?
         .ok_or_else(|| StoreError::Internal("an insert gave no row".into()))?;
     Ok(User { id: UserId(get(&row, 0)?), username: new.username, role: new.role })
 }
 
+/// `username_key` holds what names look like; one that only looks like another is not found by it.
 pub async fn by_name(pool: &Pool, username: &Username) -> Result<Option<Account>> {
     let row = pool
         .first(
             "SELECT id, username, role, password_hash, disabled FROM users WHERE username_key = $1",
-            &[&username.key()],
+            &[&username.lookalike()],
         )
         .await?;
-    row.as_ref().map(account).transpose()
+    let found = row.as_ref().map(account).transpose()?;
+    Ok(found.filter(|account| account.user.username.key() == username.key()))
 }
 
 pub async fn by_id(pool: &Pool, user: UserId) -> Result<Option<Account>> {
@@ -51,6 +53,11 @@ pub async fn by_issuer(pool: &Pool, issuer: &str, subject: &str) -> Result<Optio
 pub async fn set_password(pool: &Pool, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
     let row = pool.first("SELECT salon_set_password($1, $2, $3)", &[&user.0, &hash, &keep]).await?;
     row.map_or(Ok(None), |row| get(&row, 0))
+}
+
+pub async fn renew_password_hash(pool: &Pool, user: UserId, old: &str, new: &str) -> Result<bool> {
+    let statement = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id";
+    Ok(pool.first(statement, &[&user.0, &old, &new]).await?.is_some())
 }
 
 pub async fn set_disabled(pool: &Pool, user: UserId, disabled: bool) -> Result<bool> {

@@ -95,8 +95,8 @@ impl Store for Sqlite {
     }
 
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>> {
-        let key = username.key();
-        self.threads.read(move |db| users::by_key(db, &key)).await
+        let username = username.clone();
+        self.threads.read(move |db| users::by_name(db, &username)).await
     }
 
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>> {
@@ -111,6 +111,11 @@ impl Store for Sqlite {
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
         let (hash, keep) = (hash.to_owned(), keep.map(str::to_owned));
         self.threads.write(move |db| users::set_password(db, user, &hash, keep.as_deref())).await
+    }
+
+    async fn renew_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool> {
+        let (old, new) = (old.to_owned(), new.to_owned());
+        self.threads.write(move |db| users::renew_password_hash(db, user, &old, &new)).await
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {

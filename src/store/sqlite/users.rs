@@ -17,7 +17,7 @@ pub fn create(db: &Connection, new: NewUser) -> Result<User> {
     )?
     .execute(params![
         new.username.as_str(),
-        new.username.key(),
+        new.username.lookalike(),
         hash,
         issuer,
         subject,
@@ -27,11 +27,13 @@ pub fn create(db: &Connection, new: NewUser) -> Result<User> {
     Ok(User { id: UserId(db.last_insert_rowid()), username: new.username, role: new.role })
 }
 
-pub fn by_key(db: &Connection, key: &str) -> Result<Option<Account>> {
-    Ok(db
+/// `username_key` holds what names look like; one that only looks like another is not found by it.
+pub fn by_name(db: &Connection, username: &Username) -> Result<Option<Account>> {
+    let found = db
         .prepare_cached("SELECT id, username, role, password_hash, disabled FROM users WHERE username_key = ?")?
-        .query_row([key], account)
-        .optional()?)
+        .query_row([username.lookalike()], account)
+        .optional()?;
+    Ok(found.filter(|account| account.user.username.key() == username.key()))
 }
 
 pub fn by_id(db: &Connection, user: UserId) -> Result<Option<Account>> {
@@ -58,6 +60,13 @@ pub fn set_password(db: &Connection, user: UserId, hash: &str, keep: Option<&str
     }
     let others = "DELETE FROM login_sessions WHERE user_id = ? AND id IS NOT ? RETURNING id";
     end_all(db, others, params![user.0, keep]).map(Some)
+}
+
+pub fn renew_password_hash(db: &Connection, user: UserId, old: &str, new: &str) -> Result<bool> {
+    let renewed = db
+        .prepare_cached("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?")?
+        .execute(params![new, user.0, old])?;
+    Ok(renewed > 0)
 }
 
 pub fn set_disabled(db: &Connection, user: UserId, disabled: bool) -> Result<bool> {

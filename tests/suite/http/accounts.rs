@@ -48,12 +48,32 @@ async fn a_name_is_unique_without_regard_to_case_and_form() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_looks_like_another_cannot_be_had_and_does_not_stand_for_it() {
+    let single = Single::shared().await;
+    let alice = single.user("alice").await;
+    let name = &alice.user.username;
+    let room = alice.http.create_room(&unique("look"), "private").await.expect("a room").slug;
+    let http = Http::new(&single.url());
+    for twin in [name.replace('a', "\u{430}"), name.replace(['i', 'l'], "I"), name.replace('o', "\u{3bf}")] {
+        if twin == *name {
+            continue;
+        }
+        let body = json!({"username": twin, "password": "correct horse battery"});
+        assert_problem(&http.post("/api/account/register", body).await.expect("an answer"), 409, "conflict");
+        let body = json!({"username": twin, "password": alice.password});
+        assert_problem(&http.post("/api/account/login", body).await.expect("an answer"), 401, "invalid_credentials");
+        let path = format!("/api/rooms/{room}/members/{}", salon::engine::http::escape(&twin));
+        assert_problem(&alice.http.put(&path, json!({})).await.expect("an answer"), 404, "not_found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_registrations_name_the_field() {
     let single = Single::shared().await;
     let http = Http::new(&single.url());
     let register = async |body| http.post("/api/account/register", body).await.expect("an answer");
     let long = "a".repeat(33);
-    for name in ["", "a b", "a\u{0}b", &long, "admin", "System"] {
+    for name in ["", "a b", "a\u{0}b", &long, "admin", "System", "\u{430}dmin", "r00t"] {
         assert_invalid(&register(json!({"username": name, "password": "correct horse battery"})).await, "username");
     }
     let endless = "p".repeat(257);

@@ -57,7 +57,7 @@ fn forged(token: &str) -> String {
 }
 
 /// Lets time pass in the database.
-fn sql(single: &Single, sql: &str) {
+pub fn sql(single: &Single, sql: &str) {
     let db = rusqlite::Connection::open(single.database()).expect("the database");
     db.busy_timeout(Duration::from_secs(5)).expect("a timeout");
     db.execute_batch(sql).expect(sql);

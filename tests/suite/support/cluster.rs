@@ -129,7 +129,7 @@ impl Builder {
             .map(|(key, value)| (key.to_owned(), value))
             .into();
             env.extend(self.env.iter().cloned());
-            Settings { env, file: None }
+            Settings { env, ..Settings::default() }
         };
         let names: Vec<String> = (0..self.nodes).map(|node| format!("node-{node}")).collect();
         let starts = names.iter().enumerate().map(|(node, name)| {

@@ -39,6 +39,8 @@ pub struct Settings {
     pub env: Vec<(String, String)>,
     /// The text of its `--config` file.
     pub file: Option<String>,
+    /// File descriptors it may have.
+    pub descriptors: Option<u32>,
 }
 
 /// A node with nothing configured but ports and limits: SQLite in a folder of its own, no Redis.
@@ -211,6 +213,11 @@ impl Node {
         let folder = std::env::temp_dir().join(format!("salon-node-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
         let mut command = Command::new(env!("CARGO_BIN_EXE_salon"));
+        if let Some(descriptors) = self.settings.descriptors {
+            // It becomes the node: the process stays the same.
+            command = Command::new("prlimit");
+            command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(env!("CARGO_BIN_EXE_salon"));
+        }
         if let Some(text) = &self.settings.file {
             let file = folder.join("salon.toml");
             std::fs::write(&file, text).expect("the configuration file");
@@ -234,6 +241,8 @@ impl Node {
             ("SALON_LIMITS__MESSAGE_BURST", "100000".into()),
             ("SALON_LIMITS__FRAMES_PER_S", "1000000".into()),
             ("SALON_LIMITS__SOCKETS_PER_USER", "1000".into()),
+            ("SALON_LIMITS__REQUESTS_PER_S", "1000000".into()),
+            ("SALON_LIMITS__REQUEST_BURST", "1000000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ADDRESS", "100000".into()),
             ("SALON_LIMITS__LOGINS_PER_MINUTE_ACCOUNT", "100000".into()),
             ("SALON_LIMITS__PASSWORD_QUEUE", "1024".into()),

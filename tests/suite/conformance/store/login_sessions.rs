@@ -126,6 +126,20 @@ pub async fn a_new_password_ends_all_but_the_one_kept(bed: &Bed) {
     assert!(bed.set_password(UserId(999), "$new", None).await.unwrap().is_none());
 }
 
+pub async fn a_renewed_hash_ends_nothing(bed: &Bed) {
+    let (alice, bob) = (bed.user("alice").await, bed.user("bob").await);
+    begin(bed, &alice, "a").await;
+    assert!(bed.renew_password_hash(alice.id, PASSWORD_HASH, "$dearer").await.unwrap());
+    assert!(
+        !bed.renew_password_hash(alice.id, PASSWORD_HASH, "$late").await.unwrap(),
+        "it is not the old one any more"
+    );
+    assert!(!bed.renew_password_hash(UserId(999), PASSWORD_HASH, "$dearer").await.unwrap());
+    let hash = async |user| bed.account_by_id(user).await.unwrap().unwrap().password_hash;
+    assert_eq!((hash(alice.id).await, hash(bob.id).await), (Some("$dearer".into()), Some(PASSWORD_HASH.into())));
+    assert_eq!((live(bed, &["a"]).await, told(bed).await), (vec!["a".to_owned()], vec![]));
+}
+
 pub async fn log_ins_that_race_with_a_new_password_do_not_outlive_it(bed: &Bed) {
     let alice = bed.user("alice").await;
     let stores = bed.handles();

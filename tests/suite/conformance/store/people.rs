@@ -20,6 +20,16 @@ pub async fn a_name_is_taken_without_regard_to_case(bed: &Bed) {
     assert!(bed.account_by_id(UserId(999)).await.unwrap().is_none());
 }
 
+pub async fn a_name_that_looks_like_another_is_taken_and_is_not_the_other(bed: &Bed) {
+    bed.user("alice").await;
+    for twin in ["\u{430}lice", "aIice", "ΑLICE"] {
+        let made = bed.create_user(new_user(twin, SiteRole::User)).await;
+        assert!(matches!(made, Err(StoreError::Taken("username"))), "{twin}");
+        assert!(bed.account_by_name(&name(twin)).await.unwrap().is_none(), "{twin} must not find alice");
+    }
+    bed.user("alicia").await;
+}
+
 pub async fn an_issuers_user_is_one_user(bed: &Bed) {
     let credential = || Credential::Issuer { issuer: "corp".into(), subject: "7".into() };
     let new = |text: &str| NewUser { username: name(text), credential: credential(), role: SiteRole::User };
