@@ -12,6 +12,7 @@ mod golden;
 mod http;
 mod layering;
 mod redis_faults;
+mod security;
 mod single;
 mod support;
 mod websocket;
