@@ -165,8 +165,14 @@ async fn a_removal_reaches_other_nodes_while_redis_is_down() {
             let told = socket.expect_where("removed", left, |frame| frame["type"] == "removed").await;
             told.unwrap_or_else(|error| panic!("node {node}: {error}"));
         }
-        let heard = socket.passed.iter().filter(|frame| frame["content"] == "he is out").count();
-        assert_eq!(heard, 0, "node {node} told him what was said after he was out");
+    }
+    // The other node learned of both at the same time, from the store: of who may stay first.
+    let heard = sockets[1].passed.iter().filter(|frame| frame["content"] == "he is out").count();
+    assert_eq!(heard, 0, "he was told what was said after he was out");
+    say(&alice, &room, "he is out on all nodes").await;
+    for socket in &mut sockets {
+        let told = socket.drained().await.expect("alive");
+        assert!(told.iter().all(|frame| frame["type"] != "chat_message"), "{told:?}");
     }
     assert_closed(&cluster, &bob, &room, id, &mut sockets).await;
 }

@@ -28,17 +28,29 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// Passwords hashed so far: one is counted just after its caller has the answer, so the last of them is waited for.
+async fn hashes(single: &Single, expected: f64) -> f64 {
+    let deadline = Instant::now() + super::PATIENCE;
+    loop {
+        let hashed = single.node.metric("salon_password_seconds_count").await;
+        if hashed >= expected || Instant::now() > deadline {
+            return hashed;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_name_and_a_wrong_password_answer_alike_and_take_alike_long() {
     let single = Single::start().await;
     let alice = single.user("alice").await;
     let wrong = "not the password of anybody";
     let names = [alice.user.username.clone(), unique("nobody"), "no name at all!".to_owned(), String::new()];
+    let mut counted = 1.0;
     for path in ["/api/account/login", "/api/account/token"] {
         let http = Http::new(&single.url());
         let mut times = vec![Vec::new(); names.len()];
         let mut answers = Vec::new();
-        let hashed = single.node.metric("salon_password_seconds_count").await;
+        let hashed = hashes(&single, counted).await;
         for _ in 0..TRIES {
             for (name, times) in names.iter().zip(&mut times) {
                 let start = Instant::now();
@@ -51,8 +63,8 @@ async fn a_wrong_name_and_a_wrong_password_answer_alike_and_take_alike_long() {
         answers.dedup();
         assert_eq!(answers.len(), 1, "{answers:?}");
         // The proof: each of them took one hash. The clock only shows that nothing else made up the difference.
-        let hashed = single.node.metric("salon_password_seconds_count").await - hashed;
-        assert_eq!(hashed, (TRIES * names.len()) as f64, "one verification a try, whatever is wrong");
+        counted = hashed + (TRIES * names.len()) as f64;
+        assert_eq!(hashes(&single, counted).await, counted, "one verification a try, whatever is wrong");
         let medians: Vec<Duration> = times.into_iter().map(median).collect();
         let (least, most) = (medians.iter().min().expect("some"), medians.iter().max().expect("some"));
         assert!(*most < *least * 3 / 2, "{path}: {medians:?}");
@@ -81,7 +93,7 @@ async fn a_private_room_of_others_is_as_absent_as_one_that_is_not_there() {
             let told = whole(&seen.ask(&mallory.http).await);
             assert!(told.starts_with("404"), "{} {}: {told}", seen.method, seen.path);
             let same = whole(&unseen.ask(&mallory.http).await);
-            assert_eq!(told.replace(there, "ROOM"), same.replace(not_there, "ROOM"), "{} {}", seen.method, seen.path);
+            assert_eq!(told, same, "{} {}", seen.method, seen.path);
             // Nor does a body that nobody would take.
             if !seen.body.is_null() {
                 let broken = [("content-type", "text/plain")];

@@ -17,7 +17,7 @@ pub const INSIDE: &[&str] = &[
     "select ",
     "insert ",
     "relation",
-    "column",
+    "column \"",
     "constraint",
     "deadpool",
     "pool",
