@@ -60,13 +60,14 @@ fn routes(filling: Filling<'_>) -> Vec<Route> {
     let mut all = Vec::new();
     for call in docs::routes().into_iter().filter(|call| call != "GET /metrics") {
         let (method, template) = call.split_once(' ').expect("a method and a path");
-        let path = template
-            .replace("{room}", filling.room)
-            .replace("{slug}", filling.room)
-            .replace("{username}", filling.username)
-            .replace("{id}", filling.id)
-            .replace("{session}", filling.session);
-        assert!(!path.contains('{'), "nothing is filled into {template}");
+        let filled = template.split('/').map(|part| match part {
+            "{room}" | "{slug}" => filling.room,
+            "{username}" => filling.username,
+            "{session}" => filling.session,
+            part if part.starts_with('{') => filling.id,
+            part => part,
+        });
+        let path = filled.collect::<Vec<_>>().join("/");
         all.push(Route { method: method.to_owned(), path, body: body_of(template, method) });
     }
     assert!(all.len() >= 30, "the table of routes was not found");
@@ -83,6 +84,7 @@ fn body_of(template: &str, method: &str) -> Value {
         ("PATCH", "{room}") => json!({"name": "another name"}),
         ("PATCH", "{id}") => json!({"content": "another message"}),
         ("PUT", "{username}") => json!({"role": "member"}),
+        ("PUT", "read") => json!({"seq": 1}),
         _ => Value::Null,
     }
 }
@@ -92,8 +94,9 @@ impl Route {
         self.method != "GET"
     }
 
+    /// A socket or a stream of events: its answer does not end.
     fn is_socket(&self) -> bool {
-        self.path.starts_with("/ws")
+        self.path.starts_with("/ws") || self.path.ends_with("/events")
     }
 
     async fn ask(&self, http: &Http) -> Answer {
