@@ -51,8 +51,8 @@ struct Route {
 struct Filling<'a> {
     room: &'a str,
     username: &'a str,
+    /// Of a message, a login session, or whatever else is numbered or named there.
     id: &'a str,
-    session: &'a str,
 }
 
 /// Every route of the main listener, from the program's own table.
@@ -63,7 +63,6 @@ fn routes(filling: Filling<'_>) -> Vec<Route> {
         let filled = template.split('/').map(|part| match part {
             "{room}" | "{slug}" => filling.room,
             "{username}" => filling.username,
-            "{session}" => filling.session,
             part if part.starts_with('{') => filling.id,
             part => part,
         });

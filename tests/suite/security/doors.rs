@@ -55,7 +55,7 @@ async fn assert_closed(cluster: &Cluster, who: &Account, room: &str, id: i64, so
             assert_eq!(open_frames(socket, &named).await, [""; 0], "node {node}");
         }
         let http = who.http.at(&cluster.url(node));
-        let filling = Filling { room, username: "me", id: "1", session: "x" };
+        let filling = Filling { room, username: "me", id: "1" };
         for route in routes(filling).into_iter().filter(|route| route.path.starts_with("/api/rooms/")) {
             let answer = route.ask(&http).await;
             assert_eq!(answer.status, 404, "node {node}: {} {}", route.method, route.path);

@@ -90,7 +90,7 @@ async fn a_private_room_of_others_is_as_absent_as_one_that_is_not_there() {
 
     let pairs = [(hidden.slug.clone(), absent.clone()), (id.to_string(), no_id.to_string())];
     for (there, not_there) in &pairs {
-        let filling = |room| Filling { room, username: &alice.user.username, id: "1", session: "x" };
+        let filling = |room| Filling { room, username: &alice.user.username, id: "1" };
         let (ours, others) = (routes(filling(there)), routes(filling(not_there)));
         for (seen, unseen) in ours.iter().zip(&others).filter(|(route, _)| route.path.starts_with("/api/rooms/")) {
             let told = whole(&seen.ask(&mallory.http).await);

@@ -37,7 +37,7 @@ async fn every_route_protects_every_answer() {
     let (alice, bob) = (single.user("alice").await, single.user("bob").await);
     let nobody = Http::new(&single.url());
     let room = bob.http.create_room(&unique("headers"), "public").await.expect("a room").slug;
-    let filling = Filling { room: &room, username: "me", id: "7", session: "x" };
+    let filling = Filling { room: &room, username: "me", id: "7" };
     let mut seen = std::collections::BTreeSet::new();
     for route in routes(filling).into_iter().filter(|route| !route.is_socket()) {
         let kind = name_of(&route.path);
@@ -137,7 +137,7 @@ async fn only_listed_origins_may_read_answers() {
     let allowed = [("SALON_SERVER__ALLOWED_ORIGINS", "[\"https://app.example\"]")];
     let single = Single::start_with(&allowed).await;
     let http = Http::new(&single.url());
-    let filling = Filling { room: "a-room", username: "me", id: "1", session: "x" };
+    let filling = Filling { room: "a-room", username: "me", id: "1" };
     for route in routes(filling) {
         let preflight = |origin: &str| {
             let call = http.call("OPTIONS", &route.path).origin(origin);
@@ -172,7 +172,7 @@ async fn each_listener_has_what_is_its_own() {
         assert_eq!(answer.status, 404, "{path}");
         assert!(!String::from_utf8_lossy(&answer.body).contains("salon_"), "{path}");
     }
-    let filling = Filling { room: "a-room", username: "me", id: "1", session: "x" };
+    let filling = Filling { room: "a-room", username: "me", id: "1" };
     for route in routes(filling) {
         let answer = route.ask(&admin).await;
         let wanted = if matches!(route.path.as_str(), "/livez" | "/readyz") { 200 } else { 404 };

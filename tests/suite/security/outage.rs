@@ -60,7 +60,7 @@ async fn a_lost_database_is_not_talked_about() {
     assert_eq!(socket.join(&room).await.expect("an answer")["type"], "joined");
     postgres.stop_immediate();
 
-    let filling = Filling { room: &room, username: "somebody", id: "1", session: "x" };
+    let filling = Filling { room: &room, username: "somebody", id: "1" };
     let routes: Vec<_> = routes(filling).into_iter().filter(|route| !route.is_socket()).collect();
     let asked = routes.iter().map(|route| async {
         let answer = route.ask(&alice.http.at(&node.url())).await;
