@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
@@ -65,9 +69,9 @@ pub fn init(log: &Log) -> Result<(), String> {
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if human {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder.with_ansi(std::io::stderr().is_terminal()).finish().with(filter_fn(is_discreet)).try_init()
     } else {
-        builder.json().flatten_event(true).try_init()
+        builder.json().flatten_event(true).finish().with(filter_fn(is_discreet)).try_init()
     };
     started.map_err(|error| error.to_string())
 }
@@ -104,12 +108,20 @@ pub async fn run_upkeep() {
 /// What tells at `info` that it has nothing to tell, or tells as a warning what we tell ourselves once (Redis is away),
 /// unless `log.level` names it.
 const QUIET: &str = "refinery_core=warn,tokio_postgres=warn,fred=error";
+/// What tells what it carries below `info`: statements with their values, commands, frames with their text. Message
+/// bodies, tokens and hashes of passwords are among it, so no `log.level` makes it speak.
+const INDISCREET: &[&str] = &["tokio_postgres", "fred", "tungstenite", "tokio_tungstenite"];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 static RECORDED: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Bounds of histogram buckets. Of seconds: from a hint on one machine to a send at its deadline.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+
+fn is_discreet(about: &Metadata<'_>) -> bool {
+    let crate_name = about.target().split("::").next().unwrap_or_default();
+    *about.level() <= Level::INFO || !INDISCREET.contains(&crate_name)
+}
 
 fn builder() -> Result<PrometheusBuilder, String> {
     PrometheusBuilder::new()

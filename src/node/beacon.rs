@@ -115,12 +115,20 @@ impl Node {
         if behind && self.broker.health().borrow().hearing {
             self.metrics.beacon_repairs.increment(1);
         }
-        if repair {
-            self.spawn_repair(room);
+        if !recheck {
+            if repair {
+                self.spawn_repair(room);
+            }
+            return;
         }
-        if recheck {
-            self.look_again(room.id, None);
-        }
+        // Who may stay comes first: what was said after somebody was put out is not read to them.
+        let (node, room) = (self.clone(), room.clone());
+        tokio::spawn(async move {
+            node.recheck_access(&room, None).await;
+            if repair {
+                node.spawn_repair(&room);
+            }
+        });
     }
 
     /// Writes this node's row, reads its peers', and tells them over the broker how its database fares.

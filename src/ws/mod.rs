@@ -4,4 +4,4 @@ mod reader;
 mod upgrade;
 mod writer;
 
-pub use upgrade::router;
+pub use upgrade::{router, set_up};

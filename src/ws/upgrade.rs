@@ -30,6 +30,16 @@ pub fn router() -> Router<Arc<Node>> {
     Router::new().route("/ws", get(any_rooms)).route("/ws/chat/{room}", get(one_room))
 }
 
+/// What every socket is held to; also those that the protocol's own conformance suite is run against.
+pub fn set_up(upgrade: WebSocketUpgrade, frame_bytes: usize) -> WebSocketUpgrade {
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(frame_bytes)
+        .max_frame_size(frame_bytes)
+}
+
 /// Takes the session out of the node when the socket ends, or never comes to stand.
 struct Held {
     node: Arc<Node>,
@@ -116,13 +126,7 @@ fn stand(
         return Err(Error::login_ended());
     }
     let frame_bytes = held.node.config.limits.frame_bytes;
-    Ok(upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(frame_bytes)
-        .max_frame_size(frame_bytes)
-        .on_upgrade(move |socket| run(held, socket, opening)))
+    Ok(set_up(upgrade, frame_bytes).on_upgrade(move |socket| run(held, socket, opening)))
 }
 
 /// One task a socket: reader and writer side by side, whichever ends first ends the other.

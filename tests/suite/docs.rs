@@ -161,7 +161,7 @@ fn server_types() -> Vec<String> {
 }
 
 /// Every call of both listeners, from the lines that make routes.
-fn routes() -> Vec<Call> {
+pub fn routes() -> Vec<Call> {
     let api = between(HTTP, "fn api()", "\n}");
     let rest = HTTP.replace(api, "");
     let mut routes = Vec::new();

@@ -14,6 +14,7 @@ mod http;
 mod layering;
 mod limits;
 mod redis_faults;
+mod security;
 mod single;
 mod support;
 mod tls;

@@ -209,6 +209,12 @@ impl Node {
         tail(&running.folder.join("log"))
     }
 
+    /// All that this process wrote so far.
+    pub fn log(&self) -> String {
+        let running = self.running.lock().unwrap();
+        std::fs::read_to_string(running.as_ref().expect("it runs").folder.join("log")).unwrap_or_default()
+    }
+
     fn launch(&self) {
         let folder = std::env::temp_dir().join(format!("salon-node-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
