@@ -18,7 +18,7 @@ use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Message, RoomId, RoomRef, Slug, User, UserId};
-use crate::protocol::frames::encode_change;
+use crate::protocol::frames::{ServerFrame, encode_change};
 use crate::store::{Changes, StoreError};
 
 /// Changes read at once when a room opens or is mended.
@@ -101,8 +101,9 @@ impl Hub {
         }
     }
 
-    /// Takes up a socket; refused when its user has too many on this node.
-    pub fn admit(&self, user: User, proof: Proof, config: &Config) -> Result<Arc<Session>> {
+    /// Takes up a socket; refused when its user has too many on this node. `first` is said before all else: from here on
+    /// anything of the node may talk to it.
+    pub fn admit(&self, user: User, proof: Proof, first: &ServerFrame<'_>, config: &Config) -> Result<Arc<Session>> {
         {
             let mut sockets = self.sockets_of.entry(user.id).or_insert(0);
             if *sockets >= config.limits.sockets_per_user {
@@ -115,6 +116,7 @@ impl Hub {
         }
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, proof, config.limits.queue_bytes, self.budget.clone());
+        session.answer(first);
         self.sessions.insert(id, session.clone());
         Ok(session)
     }

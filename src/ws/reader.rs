@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
@@ -20,6 +20,8 @@ use crate::store::ChangeWhat;
 
 /// The fifth frame that is not a JSON object ends the socket.
 const NONSENSE_MAX: u32 = 5;
+/// What the other side is given to close its half, once it was told of the close.
+const LINGER: Duration = Duration::from_secs(2);
 /// Rooms of one `join` that are entered at the same time.
 const JOINS_AT_ONCE: usize = 16;
 
@@ -45,7 +47,7 @@ struct Flood {
 pub async fn read(
     node: &Arc<Node>,
     session: &Arc<Session>,
-    mut stream: SplitStream<WebSocket>,
+    stream: &mut SplitStream<WebSocket>,
     opening: Option<JoinWish>,
     heard: &AtomicBool,
 ) -> u16 {
@@ -70,6 +72,7 @@ pub async fn read(
         let Some(message) = stream.next().await else { return 1006 };
         heard.store(true, Ordering::Relaxed);
         let close = match message {
+            Ok(Message::Text(_)) if node.is_deaf() || session.is_closing() => None,
             Ok(Message::Text(text)) => reader.text(text.as_str()).await,
             Ok(Message::Binary(_)) => Some(Close::NotTheProtocol),
             Ok(Message::Ping(_) | Message::Pong(_)) => reader.count(),
@@ -89,6 +92,13 @@ pub async fn read(
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Reads on without listening until the other side is gone, for a while: a connection that is closed with something
+/// unread is reset, and what was written last, the close with its code, may be lost with it.
+pub async fn linger(stream: &mut SplitStream<WebSocket>) {
+    let gone = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::time::timeout(LINGER, gone).await.ok();
 }
 
 impl Reader<'_> {

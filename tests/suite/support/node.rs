@@ -77,14 +77,7 @@ impl Node {
         let mut failure = String::new();
         // Between finding a free port and using it somebody else may take it: then other ones.
         for _ in 0..5 {
-            let node = Node {
-                name: name.to_owned(),
-                settings: settings.clone(),
-                port: free_port(),
-                admin_port: free_port(),
-                running: Mutex::new(None),
-            };
-            node.launch();
+            let node = Self::launched(name, settings.clone());
             match node.ready(PATIENCE).await {
                 Ok(()) => return node,
                 Err(error) if node.is_running() => panic!("{error}"),
@@ -95,6 +88,14 @@ impl Node {
             }
         }
         panic!("{failure}");
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn launched(name: &str, settings: Settings) -> Node {
+        let (port, admin_port) = (free_port(), free_port());
+        let node = Node { name: name.to_owned(), settings, port, admin_port, running: Mutex::new(None) };
+        node.launch();
+        node
     }
 
     /// `http://127.0.0.1:port` of the main listener.
@@ -113,15 +114,21 @@ impl Node {
         }
     }
 
-    /// SIGTERM, and waits for its end.
+    /// SIGTERM, and waits for its end, which must be a good one.
     pub async fn terminate(&self) {
         self.signal("TERM");
-        let deadline = Instant::now() + PATIENCE;
+        assert_eq!(self.ended(PATIENCE).await, 0, "the exit code of {}", self.name);
+    }
+
+    /// Waits for its end, and gives its exit code.
+    pub async fn ended(&self, within: Duration) -> i32 {
+        let deadline = Instant::now() + within;
         while self.is_running() {
-            assert!(Instant::now() < deadline, "{} did not end on SIGTERM:\n{}", self.name, self.log_tail());
+            assert!(Instant::now() < deadline, "{} still runs after {within:?}:\n{}", self.name, self.log_tail());
             sleep(Duration::from_millis(20)).await;
         }
-        self.running.lock().unwrap().take();
+        let running = self.running.lock().unwrap().take();
+        running.expect("it was started").guardian.reap()
     }
 
     /// Any signal (`TERM`, `STOP`, `CONT`…), not waited for.

@@ -148,18 +148,3 @@ async fn who_does_not_answer_the_heartbeat_is_closed() {
     assert_eq!(silent.closed(Duration::from_secs(5)).await.expect("closed"), Some(4009));
     hers.drained().await.expect("she stays");
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_goes_says_so() {
-    let single = Single::start_with(&[("SALON_DRAIN__TIMEOUT_S", "6")]).await;
-    let alice = single.user("alice").await;
-    let room = room(&alice).await;
-    let mut socket = joined(&single, &alice, &room).await;
-    single.node.signal("TERM");
-    let told = socket.expect("reconnect").await.expect("told");
-    assert_eq!(told["reason"], "draining", "{told}");
-    assert!(told["within_ms"].as_u64().is_some_and(|ms| ms <= 6_000), "{told}");
-    assert_eq!(super::say(&mut socket, &room, "until then it takes sends").await, 1);
-    assert_eq!(socket.closed(Duration::from_secs(12)).await.expect("closed"), Some(1012));
-    single.node.terminate().await;
-}
