@@ -63,7 +63,8 @@ pub struct Proof {
 pub struct Session {
     pub id: u64,
     pub user: User,
-    pub login_session: Option<String>,
+    /// By which it stands now.
+    login_session: Mutex<Option<String>>,
     issued_at: AtomicI64,
     /// Seconds since 1970; [`i64::MAX`]: never by itself.
     expires_at: AtomicI64,
@@ -99,7 +100,7 @@ impl Session {
         Arc::new(Self {
             id,
             user,
-            login_session: proof.login_session,
+            login_session: Mutex::new(proof.login_session),
             issued_at: AtomicI64::new(proof.issued_at.unwrap_or(0)),
             expires_at: AtomicI64::new(proof.expires_at.unwrap_or(i64::MAX)),
             queue: Mutex::new(State {
@@ -127,10 +128,18 @@ impl Session {
         self.expires_at.load(Ordering::Relaxed)
     }
 
-    /// A new token of the same user: the socket lives on until its expiry.
-    pub fn extend(&self, issued_at: Option<i64>, expires_at: i64) {
-        self.issued_at.store(issued_at.unwrap_or(0), Ordering::Relaxed);
-        self.expires_at.store(expires_at, Ordering::Relaxed);
+    /// Whether it stands by one of these login sessions.
+    pub fn is_of(&self, ended: &HashSet<String>) -> bool {
+        let login_session = self.login_session.lock().unwrap_or_else(PoisonError::into_inner);
+        login_session.as_ref().is_some_and(|session| ended.contains(session))
+    }
+
+    /// A new proof of the same user's takes the place of the one before: the socket lives on until its expiry, and ends
+    /// with its login session.
+    pub fn extend(&self, proof: Proof) {
+        *self.login_session.lock().unwrap_or_else(PoisonError::into_inner) = proof.login_session;
+        self.issued_at.store(proof.issued_at.unwrap_or(0), Ordering::Relaxed);
+        self.expires_at.store(proof.expires_at.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.expiry_moved.notify_one();
     }
 

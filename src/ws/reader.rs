@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Result};
 use crate::http::auth::{By, identify};
 use crate::model::{Content, RoomId, RoomRef, Timestamp};
-use crate::node::{Close, Draft, Node, Session, Told};
+use crate::node::{Close, Draft, Node, Proof, Session, Told};
 use crate::protocol::frames::ServerFrame;
 use crate::protocol::incoming::{ClientFrame, Echo, Incoming, JoinRequest, JoinWish, parse};
 use crate::store::ChangeWhat;
@@ -172,10 +172,19 @@ impl Reader<'_> {
         if caller.user.id != self.session.user.id {
             return Err(Error::Forbidden("this token is somebody else's".into()));
         }
-        if self.session.expires_at() != i64::MAX {
-            self.session.extend(caller.issued_at.map(Timestamp::seconds), caller.expires_at.seconds());
-        }
         let (reference, expires_at) = (echo.reference.as_ref(), caller.expires_at);
+        // A socket opened by cookie needs no extension: it has no end of its own.
+        if self.session.expires_at() != i64::MAX {
+            let (login_session, issued_at) = (caller.login_session, caller.issued_at.map(Timestamp::seconds));
+            let proof = Proof { login_session, issued_at, expires_at: Some(expires_at.seconds()) };
+            let session = proof.login_session.clone();
+            self.session.extend(proof);
+            // Looked at again now that it would be found and closed, as when a socket comes to stand.
+            if self.node.is_revoked(caller.user.id, session.as_deref(), issued_at) {
+                self.session.close(Close::SessionEnded);
+                return Err(Error::login_ended());
+            }
+        }
         self.session.answer(&ServerFrame::Authenticated { reference, expires_at });
         Ok(())
     }
