@@ -24,10 +24,7 @@ const LEASES_SEEN: Duration = Duration::from_secs(6);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_behind_nginx_are_restarted_one_after_the_other() {
     let timeout = Duration::from_secs(25);
-    let drain = |cluster: crate::support::cluster::Builder| {
-        cluster.env("SALON_DRAIN__DELAY_S", "1").env("SALON_DRAIN__TIMEOUT_S", "25")
-    };
-    let cluster = drain(Cluster::of(3)).start().await;
+    let cluster = Cluster::of(3).env("SALON_DRAIN__DELAY_S", "1").env("SALON_DRAIN__TIMEOUT_S", "25").start().await;
     let nginx = Nginx::start(&cluster.urls());
     let plan = Plan {
         nodes: vec![nginx.url()],
