@@ -63,8 +63,10 @@ pub struct Proof {
 pub struct Session {
     pub id: u64,
     pub user: User,
-    /// By which it stands now.
-    login_session: Mutex<Option<String>>,
+    /// The one it was opened with …
+    login_session: Option<String>,
+    /// … and the one that extended it last: it ends with either.
+    extended_by: Mutex<Option<String>>,
     issued_at: AtomicI64,
     /// Seconds since 1970; [`i64::MAX`]: never by itself.
     expires_at: AtomicI64,
@@ -100,7 +102,8 @@ impl Session {
         Arc::new(Self {
             id,
             user,
-            login_session: Mutex::new(proof.login_session),
+            login_session: proof.login_session,
+            extended_by: Mutex::default(),
             issued_at: AtomicI64::new(proof.issued_at.unwrap_or(0)),
             expires_at: AtomicI64::new(proof.expires_at.unwrap_or(i64::MAX)),
             queue: Mutex::new(State {
@@ -130,14 +133,13 @@ impl Session {
 
     /// Whether it stands by one of these login sessions.
     pub fn is_of(&self, ended: &HashSet<String>) -> bool {
-        let login_session = self.login_session.lock().unwrap_or_else(PoisonError::into_inner);
-        login_session.as_ref().is_some_and(|session| ended.contains(session))
+        let extended_by = self.extended_by.lock().unwrap_or_else(PoisonError::into_inner);
+        self.login_session.iter().chain(extended_by.as_ref()).any(|session| ended.contains(session))
     }
 
-    /// A new proof of the same user's takes the place of the one before: the socket lives on until its expiry, and ends
-    /// with its login session.
+    /// A new proof of the same user's: the socket lives on until its expiry, and ends with its login session too.
     pub fn extend(&self, proof: Proof) {
-        *self.login_session.lock().unwrap_or_else(PoisonError::into_inner) = proof.login_session;
+        *self.extended_by.lock().unwrap_or_else(PoisonError::into_inner) = proof.login_session;
         self.issued_at.store(proof.issued_at.unwrap_or(0), Ordering::Relaxed);
         self.expires_at.store(proof.expires_at.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.expiry_moved.notify_one();
