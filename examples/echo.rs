@@ -9,8 +9,8 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::get;
 use salon::config::Server;
+use salon::http::server::{Ending, serve};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// The suite's largest message has 16 MiB; salon's own bound, 64 KiB, would only be tested for being one.
 const FRAME_BYTES: usize = 16 << 20;
@@ -21,8 +21,7 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(&address).await?;
     println!("echoing at ws://{address}/");
     let echo = get(async |upgrade: WebSocketUpgrade| salon::ws::set_up(upgrade, FRAME_BYTES).on_upgrade(echo));
-    salon::http::server::serve(listener, Router::new().route("/", echo), &Server::default(), CancellationToken::new())
-        .await;
+    serve(listener, Router::new().route("/", echo), &Server::default(), Ending::default()).await;
     Ok(())
 }
 

@@ -18,49 +18,77 @@ pub mod tls;
 pub mod ws;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
 use auth::{Passwords, Tokens};
 use config::Config;
 use error::{Error, Result};
+use http::server::Ending;
 use node::accounts::Accounts;
 use node::{Node, Parts};
 use presence::Incarnation;
 
-/// What requests still under way after the drain are given to finish.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// Kept of `drain.timeout_s` for leaving the cluster, or a tenth of it where that is less.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends at once.
 ///
 /// Fails before anything is served when an address is taken, the configuration cannot be used, or another process has
 /// the SQLite file. A database or Redis that cannot be reached is no failure: the node waits for it, unready.
 pub async fn run(config: Config) -> Result<()> {
+    // Heard from here on, so that a node that is told to go while it starts does.
+    let mut signals = Signals::listen()?;
     let config = Arc::new(config);
     telemetry::init_metrics().map_err(Error::Internal)?;
     let public = bind("server.listen", &config.server.listen).await?;
     let admin = bind("admin.listen", &config.admin.listen).await?;
     let node = Node::start(parts(&config)?);
 
-    let stop = CancellationToken::new();
+    let ending = Ending::default();
     let serve = |listener, app| {
-        let (config, stop) = (config.clone(), stop.clone());
-        tokio::spawn(async move { http::server::serve(listener, app, &config.server, stop).await })
+        let (config, ending) = (config.clone(), ending.clone());
+        tokio::spawn(async move { http::server::serve(listener, app, &config.server, ending).await })
     };
     let servers =
         [serve(public, http::router(node.clone(), ws::router())), serve(admin, http::admin_router(node.clone()))];
     tokio::spawn(telemetry::run_upkeep());
+    tokio::spawn(announce(node.clone(), config.clone()));
+
+    let by_terminal = signals.next().await == SignalKind::interrupt();
+    // Somebody at a terminal has no load balancer that must notice first, and a node that is starting was sent nobody.
+    let delay = Duration::from_secs(if by_terminal || !node.has_started() { 0 } else { config.drain.delay_s });
+    let timeout = Duration::from_secs(config.drain.timeout_s);
+    tracing::info!(delay_s = delay.as_secs(), timeout_s = timeout.as_secs(), "draining");
+    let drained = tokio::time::timeout(timeout, drain(&node, delay, timeout, &ending, servers));
     tokio::select! {
-        () = announce(&node, &config) => until_told(&node, &config).await,
-        () = until_told(&node, &config) => {}
+        drained = drained => match drained {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!("not drained in time: not waiting any longer"),
+        },
+        _ = signals.next() => tracing::warn!("told again: not waiting any longer"),
     }
-    stop.cancel();
-    tokio::time::timeout(LAST_REQUESTS, futures_util::future::join_all(servers)).await.ok();
-    node.leave_cluster().await;
     Ok(())
+}
+
+/// Goes without losing anything, in the order in which others notice.
+async fn drain(node: &Node, delay: Duration, timeout: Duration, ending: &Ending, servers: [JoinHandle<()>; 2]) {
+    let began = Instant::now();
+    node.begin_drain();
+    ending.near.cancel();
+    tokio::time::sleep(delay).await;
+    node.move_sockets(timeout.saturating_sub(delay)).await;
+    ending.here.cancel();
+    // Requests under way are finished while the leaves of the last sockets wait out their grace.
+    let left = timeout.saturating_sub(began.elapsed() + LEAVE.min(timeout / 10));
+    let last = futures_util::future::join(futures_util::future::join_all(servers), node.leaves_told());
+    if tokio::time::timeout(left, last).await.is_err() {
+        tracing::warn!("requests or leaves are still under way; not waiting for them");
+    }
+    node.leave_cluster().await;
 }
 
 /// Store, broker and presence as the configuration says, and what stands on them.
@@ -95,7 +123,7 @@ async fn bind(key: &str, address: &str) -> Result<TcpListener> {
 }
 
 /// Says where to go, once there is something there.
-async fn announce(node: &Node, config: &Config) {
+async fn announce(node: Arc<Node>, config: Arc<Config>) {
     node.started().await;
     let address = match config.server.public_url.as_str() {
         url if url == config::Server::default().public_url => format!("http://{}", config.server.listen),
@@ -104,37 +132,23 @@ async fn announce(node: &Node, config: &Config) {
     println!("salon is ready: open {address}");
 }
 
-/// Waits for the first signal and drains; gives up the wait, whatever is left, at the second one or when
-/// `drain.timeout_s` is over.
-async fn until_told(node: &Node, config: &Config) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; ending");
-        return;
-    };
-    let by_terminal = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => true,
-    };
-    // Somebody at a terminal has no load balancer that must notice first.
-    let delay = Duration::from_secs(if by_terminal { 0 } else { config.drain.delay_s });
-    let timeout = Duration::from_secs(config.drain.timeout_s).max(delay);
-    tracing::info!(delay_s = delay.as_secs(), timeout_s = timeout.as_secs(), "draining");
-    let drained = async {
-        node.begin_drain();
-        tokio::time::sleep(delay).await;
-        node.drain(timeout - delay).await;
-    };
-    tokio::select! {
-        _ = tokio::time::timeout(timeout, drained) => tracing::info!("drained"),
-        () = again(&mut terminate, &mut interrupt) => tracing::warn!("told again: not waiting any longer"),
-    }
+/// The signals that ask a process to go.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn again(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+impl Signals {
+    fn listen() -> Result<Self> {
+        let heard = |kind| signal(kind).map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")));
+        Ok(Self { terminate: heard(SignalKind::terminate())?, interrupt: heard(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        }
     }
 }
 

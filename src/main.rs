@@ -85,7 +85,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Failed(format!("the runtime cannot be started ({error})")))?;
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => runtime.block_on(salon::run(config)).map_err(Failure::from),
+        Command::Serve => {
+            let ended = runtime.block_on(salon::run(config)).map_err(Failure::from);
+            // What is left was given its time; a look-up of a name that hangs would hold the exit up.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Migrate => runtime.block_on(async {
             store::open_shared(&config.database)?.migrate().await?;
             println!("the schema is up to date");

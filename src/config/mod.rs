@@ -200,7 +200,7 @@ pub struct Node {
     /// How often heads are compared with the store while the broker is well, and while it is not.
     pub beacon_interval_ms: u64,
     pub beacon_interval_unwell_ms: u64,
-    /// Rooms asked for in one query of the beacon.
+    /// Rooms, or revocations, asked for in one query of the beacon.
     pub beacon_chunk: usize,
     /// How often rows that nobody needs any more are removed, and how many in one go.
     pub purge_interval_s: u64,

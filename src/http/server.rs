@@ -12,7 +12,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use hyper::StatusCode;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,16 +32,25 @@ const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Out of file descriptors: until some are free again, asking at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How a server is told of its end.
+#[derive(Clone, Default)]
+pub struct Ending {
+    /// It is near: whoever keeps a connection is to open the next one, which a load balancer leads elsewhere.
+    pub near: CancellationToken,
+    /// It is here.
+    pub here: CancellationToken,
+}
+
 /// A socket that holds its place among the connections until it is gone, also after an upgrade took it over.
 struct Counted {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
 }
 
-/// Serves until `shutdown`, then takes no further connection, lets requests under way finish (idle connections close
+/// Serves until the ending is here, then takes no further connection, lets requests under way finish (idle connections close
 /// at once) and returns when all are done, at the latest `request_timeout_s` after. Upgraded sockets are not waited
 /// for: who upgraded them ends them.
-pub async fn serve(listener: TcpListener, app: Router, config: &Server, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, app: Router, config: &Server, ending: Ending) {
     let places = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -48,8 +59,8 @@ pub async fn serve(listener: TcpListener, app: Router, config: &Server, shutdown
     let connections = TaskTracker::new();
     // Whoever is left when the time is up is cut off, so that none outlives this call.
     let cut = CancellationToken::new();
-    while let Some((socket, peer)) = next(&listener, &places, &shutdown).await {
-        connections.spawn(connection(http.clone(), socket, peer, app.clone(), shutdown.clone(), cut.clone()));
+    while let Some((socket, peer)) = next(&listener, &places, &ending.here).await {
+        connections.spawn(connection(http.clone(), socket, peer, app.clone(), ending.clone(), cut.clone()));
     }
     drop(listener);
     connections.close();
@@ -103,7 +114,7 @@ async fn connection(
     socket: Counted,
     peer: SocketAddr,
     app: Router,
-    shutdown: CancellationToken,
+    Ending { near, here }: Ending,
     cut: CancellationToken,
 ) {
     // Frames are small and waited for: they must not be held back to be sent together.
@@ -111,18 +122,22 @@ async fn connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut app = app.clone();
+        let (mut app, near) = (app.clone(), near.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             // A router is always ready and never fails.
-            app.call(request).await.map_err(|never: Infallible| never)
+            let mut response = app.call(request).await.map_err(|never: Infallible| never)?;
+            if near.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
         }
     });
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let done = tokio::select! {
         done = serving.as_mut() => done,
-        () = shutdown.cancelled() => {
+        () = here.cancelled() => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 done = serving => done,
@@ -181,17 +196,17 @@ mod tests {
 
     struct Running {
         address: SocketAddr,
-        shutdown: CancellationToken,
+        ending: Ending,
         server: JoinHandle<()>,
     }
 
     async fn start(app: Router, config: Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        let server = tokio::spawn(async move { serve(listener, app, &config, stop).await });
-        Running { address, shutdown, server }
+        let ending = Ending::default();
+        let told = ending.clone();
+        let server = tokio::spawn(async move { serve(listener, app, &config, told).await });
+        Running { address, ending, server }
     }
 
     async fn ask(address: SocketAddr, head: &str) -> TcpStream {
@@ -219,13 +234,27 @@ mod tests {
         let mut idle = ask(running.address, "").await;
         let mut busy = ask(running.address, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
         entered.notified().await;
-        running.shutdown.cancel();
+        running.ending.here.cancel();
         assert_eq!(rest(&mut idle).await, "");
         assert!(!running.server.is_finished());
         go.notify_one();
         assert!(rest(&mut busy).await.ends_with("done"));
         tokio::time::timeout(PATIENCE, running.server).await.expect("an end in time").unwrap();
         assert!(TcpStream::connect(running.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn near_the_end_a_kept_connection_is_answered_once_more_and_closed() {
+        let app = Router::new().route("/", get(async || "hello"));
+        let running = start(app, Server::default()).await;
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut kept = ask(running.address, head).await;
+        let mut seen = [0; 12];
+        kept.read_exact(&mut seen).await.unwrap();
+        running.ending.near.cancel();
+        kept.write_all(head.as_bytes()).await.unwrap();
+        assert!(rest(&mut kept).await.to_lowercase().contains("connection: close"));
+        assert!(rest(&mut ask(running.address, head).await).await.ends_with("hello"), "new ones are still served");
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ use crate::telemetry::Complaint;
 
 /// The query may take at most this share of the time.
 const SHARE: u32 = 20;
+/// The least rest after a look, also after one that failed at once: no storm of calls for a look makes it spin.
+const REST_MIN: Duration = Duration::from_millis(50);
 /// A node whose row is older than this is not counted as a peer.
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
@@ -37,7 +39,7 @@ impl Node {
             self.health.database(looked.is_ok());
             self.metrics.database_up.set(if looked.is_ok() { 1.0 } else { 0.0 });
             // One that failed cost the database nothing, and its return must be noticed soon.
-            let rest = if looked.is_ok() { took * SHARE } else { Duration::ZERO };
+            let rest = if looked.is_ok() { REST_MIN.max(took * SHARE) } else { REST_MIN };
             match looked {
                 Ok(()) => {
                     (looked_at, window) = (started, revoked::WINDOW);
@@ -92,8 +94,23 @@ impl Node {
                 self.compare(room, position, heads.get(&room.id));
             }
         }
-        self.apply_revocations(self.store.recent_revocations(window).await?);
-        Ok(())
+        self.read_revocations(window).await
+    }
+
+    /// Page by page, each applied before the next is read. A row that becomes visible behind the page it belongs to is
+    /// read by the next look, whose window reaches back over this one.
+    async fn read_revocations(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+        let limit = u32::try_from(self.config.node.beacon_chunk).unwrap_or(u32::MAX);
+        let mut after = None;
+        loop {
+            let page = self.store.recent_revocations(window, after, limit).await?;
+            let more = page.len() >= self.config.node.beacon_chunk;
+            after = page.last().map(|last| last.id);
+            self.apply_revocations(page);
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     fn compare(self: &Arc<Self>, room: &Arc<Room>, position: Seq, head: Option<&Head>) {

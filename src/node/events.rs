@@ -7,12 +7,10 @@ use tokio::sync::mpsc;
 
 use super::Node;
 use super::gate::Frame;
-use super::session::Close;
 use crate::broker::{Channel, Event};
 use crate::model::{RoomId, Username};
 use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
-use crate::telemetry::metric;
 
 impl Node {
     pub(super) async fn dispatch(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
@@ -28,8 +26,7 @@ impl Node {
                     (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
                     (_, _) => self.metrics.envelopes_unknown.increment(1),
                 },
-                Event::Disturbed(cause) => {
-                    metrics::counter!(metric::BROKER_DISTURBANCES, "cause" => cause.as_str()).increment(1);
+                Event::Disturbed(_) => {
                     self.beacon_now.notify_one();
                     self.comings.mark_stale(self.hub.rooms().iter().map(|room| room.id));
                 }
@@ -64,7 +61,8 @@ impl Node {
     fn cluster_notice(&self, notice: Notice) {
         match notice {
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
-            Notice::UserDisabled { user } => self.hub.close_where(Close::AccountDisabled, |s| s.user.id == user),
+            // Since when, the store says: a token issued after the account was enabled again holds.
+            Notice::UserDisabled { .. } => self.beacon_now.notify_one(),
             Notice::Node { incarnation, database_ok } => self.health.heard(incarnation, database_ok),
             _ => {}
         }

@@ -20,6 +20,7 @@ use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{RoomId, RoomRef, Slug, User, UserId};
+use crate::protocol::frames::ServerFrame;
 use crate::store::{Changes, StoreError};
 
 /// Changes read at once when a room opens or is mended.
@@ -107,8 +108,16 @@ impl Hub {
         }
     }
 
-    /// Takes up a socket; refused when this node, its user or its address has too many.
-    pub fn admit(&self, user: User, from: IpAddr, proof: Proof, config: &Config) -> Result<Arc<Session>> {
+    /// Takes up a socket; refused when this node, its user or its address has too many. `first` is said before all else:
+    /// from here on anything of the node may talk to it.
+    pub fn admit(
+        &self,
+        user: User,
+        from: IpAddr,
+        proof: Proof,
+        first: &ServerFrame<'_>,
+        config: &Config,
+    ) -> Result<Arc<Session>> {
         let limits = &config.limits;
         if self.session_count() >= limits.sockets_per_node {
             return Err(Error::unavailable("this node is full; try another"));
@@ -123,6 +132,7 @@ impl Hub {
         }
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
+        session.answer(first);
         self.sessions.insert(id, session.clone());
         Ok(session)
     }

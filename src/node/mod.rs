@@ -6,6 +6,7 @@ mod appender;
 mod beacon;
 mod catch_up;
 mod counts;
+mod drain;
 mod enters;
 mod events;
 mod gate;
@@ -31,7 +32,6 @@ pub mod limits;
 mod recent;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -43,6 +43,7 @@ pub use session::{Close, Proof, Session, Work};
 
 use accounts::Accounts;
 use appender::Appender;
+use drain::Going;
 use enters::Enters;
 use health::Health;
 use limits::{Buckets, Requester};
@@ -63,10 +64,6 @@ use crate::telemetry::Complaint;
 const RATED_USERS_MAX: usize = 100_000;
 /// Between two tries to bring a database up to date that cannot be reached.
 const MIGRATE_RETRY: Duration = Duration::from_secs(1);
-/// A draining node's clients come back within this time, each after a wait of its own.
-const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
-/// What sockets are given to say their last frames and the close.
-const LAST_FRAMES: Duration = Duration::from_secs(2);
 
 /// One gateway.
 pub struct Node {
@@ -88,7 +85,7 @@ pub struct Node {
     metrics: Arc<Metrics>,
     beacon_now: Notify,
     begun: watch::Sender<bool>,
-    moving: AtomicBool,
+    going: Going,
 }
 
 /// What a node stands on.
@@ -127,7 +124,7 @@ impl Node {
             metrics,
             beacon_now: Notify::new(),
             begun: watch::Sender::new(false),
-            moving: AtomicBool::new(false),
+            going: Going::default(),
             store,
             broker,
             presence,
@@ -135,7 +132,7 @@ impl Node {
         });
         node.appender.start(node.config.node.append_workers, &Arc::new(Delivering(node.clone())));
         tokio::spawn(node.clone().dispatch(events));
-        tokio::spawn(node.clone().begin());
+        node.run_beside(node.clone().begin());
         node
     }
 
@@ -154,41 +151,6 @@ impl Node {
     /// Returns once the node serves.
     pub async fn started(&self) {
         self.begun.subscribe().wait_for(|begun| *begun).await.ok();
-    }
-
-    /// From now on `/readyz` says that this node is going; it still takes whoever comes.
-    pub fn begin_drain(&self) {
-        self.health.drain();
-    }
-
-    /// Whether a new socket would only have to move again at once.
-    pub fn refuses_sockets(&self) -> bool {
-        self.moving.load(Ordering::Relaxed)
-    }
-
-    /// Asks every socket to move, waits for those that do and for appends under way, then closes what is left.
-    pub async fn drain(&self, within: Duration) {
-        self.moving.store(true, Ordering::Relaxed);
-        let spread = RECONNECT_WITHIN.min(within / 2);
-        let frame = crate::protocol::frames::ServerFrame::Reconnect {
-            within_ms: u64::try_from(spread.as_millis()).unwrap_or(u64::MAX),
-            reason: "draining",
-        }
-        .encode();
-        for session in self.hub.sessions() {
-            session.control(frame.clone());
-        }
-        self.hub.emptied(spread + Duration::from_millis(500)).await;
-        tokio::time::timeout(within / 4, self.appender.drained()).await.ok();
-        self.hub.close_where(Close::Restarting, |_| true);
-        self.hub.emptied(LAST_FRAMES).await;
-    }
-
-    /// Leaves the cluster: presence, its row, the broker.
-    pub async fn leave_cluster(&self) {
-        self.resign().await;
-        self.store.forget_node(&self.incarnation.0).await.ok();
-        self.broker.close(Duration::from_secs(1)).await;
     }
 
     /// Brings the database up to date, however long it takes to be reached, and starts serving.
@@ -216,7 +178,7 @@ impl Node {
         }
         self.warn_of_risks().await;
         self.start_presence();
-        tokio::spawn(self.clone().beacon());
+        self.run_beside(self.clone().beacon());
         self.health.started();
         self.begun.send_replace(true);
         tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");

@@ -2,6 +2,7 @@
 //! may have missed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Comings {
     /// What the shared sets still have to learn: the last word for each user and room counts.
     pending: Mutex<HashMap<(RoomId, Username), bool>>,
     write: Notify,
+    /// Some of it is being written and told.
+    writing: AtomicBool,
     /// Leaves waiting out their grace, oldest first.
     leaving: Mutex<VecDeque<(Instant, RoomId, Username)>>,
     /// Rooms to be read afresh soon.
@@ -56,6 +59,7 @@ impl Comings {
     fn take(&self) -> Vec<((RoomId, Username), bool)> {
         let mut pending = lock(&self.pending);
         let keys: Vec<_> = pending.keys().take(WRITE_CHUNK).cloned().collect();
+        self.writing.store(!keys.is_empty(), Ordering::SeqCst);
         keys.into_iter().filter_map(|key| pending.remove_entry(&key)).collect()
     }
 
@@ -67,6 +71,12 @@ impl Comings {
         }
     }
 
+    /// Nobody waits out a grace, and all comings and goings are written and told.
+    pub fn is_settled(&self) -> bool {
+        let pending = lock(&self.pending);
+        lock(&self.leaving).is_empty() && pending.is_empty() && !self.writing.load(Ordering::SeqCst)
+    }
+
     pub fn mark_stale(&self, rooms: impl IntoIterator<Item = RoomId>) {
         lock(&self.stale).extend(rooms);
     }
@@ -74,9 +84,9 @@ impl Comings {
 
 impl Node {
     pub(super) fn start_presence(self: &Arc<Self>) {
-        tokio::spawn(self.clone().write_presence());
-        tokio::spawn(self.clone().renew_lease());
-        tokio::spawn(self.clone().tick_presence());
+        self.run_beside(self.clone().write_presence());
+        self.run_beside(self.clone().renew_lease());
+        self.run_beside(self.clone().tick_presence());
     }
 
     /// Writes first, tells after: who reads the sets because of a hint must find it there.
@@ -112,7 +122,7 @@ impl Node {
         }
     }
 
-    fn tell_comings(&self, batch: Vec<((RoomId, Username), bool)>) {
+    fn tell_comings(&self, batch: impl IntoIterator<Item = ((RoomId, Username), bool)>) {
         let incarnation = &self.incarnation.0;
         for ((room, user), enters) in batch {
             let (incarnation, user) = (incarnation.clone(), user.as_str().to_owned());
@@ -183,19 +193,17 @@ impl Node {
     fn finish_leaves(&self) {
         let now = Instant::now();
         loop {
-            let (room, user) = {
-                let mut leaving = lock(&self.comings.leaving);
-                match leaving.front() {
-                    Some((due, ..)) if *due <= now => {}
-                    _ => return,
-                }
-                let Some((_, room, user)) = leaving.pop_front() else { return };
-                (room, user)
+            let Some((_, room, user)) = lock(&self.comings.leaving).front().filter(|(due, ..)| *due <= now).cloned()
+            else {
+                return;
             };
-            let Some(room) = self.hub.room(room) else { continue };
-            if room.lock().leave_for_good(&user, &self.incarnation) {
+            if let Some(room) = self.hub.room(room)
+                && room.lock().leave_for_good(&user, &self.incarnation)
+            {
                 self.comings.left(room.id, &user);
             }
+            // Only now, so that it never looks settled in between; others only append.
+            lock(&self.comings.leaving).pop_front();
         }
     }
 
@@ -314,16 +322,15 @@ impl Node {
         }
     }
 
-    /// A clean exit takes its users along at once.
+    /// A clean exit takes its users along at once: those still here, and those whose leave is not told yet.
     pub(super) async fn resign(&self) {
         let rooms: Vec<RoomId> = self.hub.rooms().iter().map(|room| room.id).collect();
+        let mut gone = std::mem::take(&mut *lock(&self.comings.pending));
         for room in self.hub.rooms() {
-            let users: Vec<Username> = room.lock().local_users().cloned().collect();
-            for user in users {
-                let notice = Notice::Left { incarnation: self.incarnation.0.clone(), user: user.as_str().to_owned() };
-                self.broker.publish(Channel::Room(room.id), Envelope::from(notice).encode());
-            }
+            gone.extend(room.lock().local_users().map(|user| ((room.id, user.clone()), false)));
         }
+        gone.values_mut().for_each(|enters| *enters = false);
+        self.tell_comings(gone);
         if let Err(error) = self.presence.resign(&rooms).await {
             tracing::warn!(%error, "presence could not be left; the lease will run out");
         }

@@ -58,9 +58,7 @@ impl Node {
         }
         let now = Instant::now();
         self.revocations.lock().sessions.extend(ended.iter().map(|session| (session.clone(), now)));
-        self.hub.close_where(Close::SessionEnded, |held| {
-            held.login_session.as_ref().is_some_and(|session| ended.contains(session))
-        });
+        self.hub.close_where(Close::SessionEnded, |held| held.is_of(ended));
     }
 
     /// What the beacon (or a start) read.

@@ -66,7 +66,10 @@ pub struct Session {
     pub user: User,
     /// The client's address as sockets are counted by it.
     pub network: IpAddr,
-    pub login_session: Option<String>,
+    /// The one it was opened with …
+    login_session: Option<String>,
+    /// … and the one that extended it last: it ends with either.
+    extended_by: Mutex<Option<String>>,
     issued_at: AtomicI64,
     /// Seconds since 1970; [`i64::MAX`]: never by itself.
     expires_at: AtomicI64,
@@ -104,6 +107,7 @@ impl Session {
             user,
             network,
             login_session: proof.login_session,
+            extended_by: Mutex::default(),
             issued_at: AtomicI64::new(proof.issued_at.unwrap_or(0)),
             expires_at: AtomicI64::new(proof.expires_at.unwrap_or(i64::MAX)),
             queue: Mutex::new(State {
@@ -131,10 +135,17 @@ impl Session {
         self.expires_at.load(Ordering::Relaxed)
     }
 
-    /// A new token of the same user: the socket lives on until its expiry.
-    pub fn extend(&self, issued_at: Option<i64>, expires_at: i64) {
-        self.issued_at.store(issued_at.unwrap_or(0), Ordering::Relaxed);
-        self.expires_at.store(expires_at, Ordering::Relaxed);
+    /// Whether it stands by one of these login sessions.
+    pub fn is_of(&self, ended: &HashSet<String>) -> bool {
+        let extended_by = self.extended_by.lock().unwrap_or_else(PoisonError::into_inner);
+        self.login_session.iter().chain(extended_by.as_ref()).any(|session| ended.contains(session))
+    }
+
+    /// A new proof of the same user's: the socket lives on until its expiry, and ends with its login session too.
+    pub fn extend(&self, proof: Proof) {
+        *self.extended_by.lock().unwrap_or_else(PoisonError::into_inner) = proof.login_session;
+        self.issued_at.store(proof.issued_at.unwrap_or(0), Ordering::Relaxed);
+        self.expires_at.store(proof.expires_at.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.expiry_moved.notify_one();
     }
 

@@ -333,9 +333,10 @@ pub trait Store: Send + Sync + 'static {
     async fn rotate(&self, rotate: &Rotate) -> Result<Rotation>;
     /// The login sessions among `ids` that still live (not ended, not expired).
     async fn live_login_sessions(&self, ids: &[String]) -> Result<Vec<String>>;
-    /// Everything revoked within the last `window` by the database's own clock, oldest first. Overlapping windows
-    /// give rows again; who reads keeps the ids, since rows can become visible out of order.
-    async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>>;
+    /// What was revoked within the last `window` by the database's own clock, oldest first: a page of at most `limit`,
+    /// behind the row with the id `after` where one is given; a shorter page is the last. Overlapping windows give
+    /// rows again; who reads keeps the ids, since rows can become visible out of order.
+    async fn recent_revocations(&self, window: Duration, after: Option<i64>, limit: u32) -> Result<Vec<Revocation>>;
 
     // ---- rooms and members
 

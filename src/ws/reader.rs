@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
@@ -13,13 +13,15 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Result};
 use crate::http::auth::{By, identify};
 use crate::model::{Content, RoomId, RoomRef, Timestamp};
-use crate::node::{Close, Draft, Node, Session, Told};
+use crate::node::{Close, Draft, Node, Proof, Session, Told};
 use crate::protocol::frames::ServerFrame;
 use crate::protocol::incoming::{ClientFrame, Echo, Incoming, JoinRequest, JoinWish, parse};
 use crate::store::ChangeWhat;
 
 /// The fifth frame that is not a JSON object ends the socket.
 const NONSENSE_MAX: u32 = 5;
+/// What the other side is given to close its half, once it was told of the close.
+const LINGER: Duration = Duration::from_secs(2);
 /// Rooms of one `join` that are entered at the same time.
 const JOINS_AT_ONCE: usize = 16;
 
@@ -45,7 +47,7 @@ struct Flood {
 pub async fn read(
     node: &Arc<Node>,
     session: &Arc<Session>,
-    mut stream: SplitStream<WebSocket>,
+    stream: &mut SplitStream<WebSocket>,
     opening: Option<JoinWish>,
     heard: &AtomicBool,
 ) -> u16 {
@@ -70,6 +72,7 @@ pub async fn read(
         let Some(message) = stream.next().await else { return 1006 };
         heard.store(true, Ordering::Relaxed);
         let close = match message {
+            Ok(Message::Text(_)) if node.is_deaf() || session.is_closing() => None,
             Ok(Message::Text(text)) => reader.text(text.as_str()).await,
             Ok(Message::Binary(_)) => Some(Close::NotTheProtocol),
             Ok(Message::Ping(_) | Message::Pong(_)) => reader.count(),
@@ -89,6 +92,13 @@ pub async fn read(
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Reads on without listening until the other side is gone, for a while: a connection that is closed with something
+/// unread is reset, and what was written last, the close with its code, may be lost with it.
+pub async fn linger(stream: &mut SplitStream<WebSocket>) {
+    let gone = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::time::timeout(LINGER, gone).await.ok();
 }
 
 impl Reader<'_> {
@@ -162,10 +172,19 @@ impl Reader<'_> {
         if caller.user.id != self.session.user.id {
             return Err(Error::Forbidden("this token is somebody else's".into()));
         }
-        if self.session.expires_at() != i64::MAX {
-            self.session.extend(caller.issued_at.map(Timestamp::seconds), caller.expires_at.seconds());
-        }
         let (reference, expires_at) = (echo.reference.as_ref(), caller.expires_at);
+        // A socket opened by cookie needs no extension: it has no end of its own.
+        if self.session.expires_at() != i64::MAX {
+            let (login_session, issued_at) = (caller.login_session, caller.issued_at.map(Timestamp::seconds));
+            let proof = Proof { login_session, issued_at, expires_at: Some(expires_at.seconds()) };
+            let session = proof.login_session.clone();
+            self.session.extend(proof);
+            // Looked at again now that it would be found and closed, as when a socket comes to stand.
+            if self.node.is_revoked(caller.user.id, session.as_deref(), issued_at) {
+                self.session.close(Close::SessionEnded);
+                return Err(Error::login_ended());
+            }
+        }
         self.session.answer(&ServerFrame::Authenticated { reference, expires_at });
         Ok(())
     }

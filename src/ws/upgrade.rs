@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::{reader, writer};
+use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
 use crate::http::fields::{Query, Segments};
@@ -91,7 +92,7 @@ async fn admit(
     origin::check(&node.config.server, headers, Peer::of(extensions))?;
     let caller = authenticate(node, headers).await?;
     if node.refuses_sockets() {
-        return Err(Error::unavailable("this node is going; try another"));
+        return Err(going());
     }
     let upgrade = upgrade.map_err(|rejection| Error::Malformed(format!("not a WebSocket request: {rejection}")))?;
     Ok((upgrade, caller))
@@ -119,9 +120,21 @@ fn stand(
         issued_at,
         expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
     };
-    let session = node.hub.admit(caller.user, from.0, proof, &node.config)?;
+    let limits = welcome_limits(&node.config.limits);
+    let user_told = caller.user.clone();
+    let welcome = ServerFrame::Welcome {
+        protocol: PROTOCOL_VERSION,
+        node: &node.name,
+        user: &user_told,
+        heartbeat_s: node.config.node.heartbeat_s,
+        limits: &limits,
+    };
+    let session = node.hub.admit(caller.user, from.0, proof, &welcome, &node.config)?;
     let held = Held { node, session };
-    // Looked at again now that it would be found and closed: what was withdrawn since the first look missed it.
+    // Looked at again now that it would be found: what began or was withdrawn since the first look missed it.
+    if held.node.refuses_sockets() {
+        return Err(going());
+    }
     if held.node.is_revoked(user, caller.login_session.as_deref(), issued_at) {
         return Err(Error::login_ended());
     }
@@ -132,33 +145,31 @@ fn stand(
 /// One task a socket: reader and writer side by side, whichever ends first ends the other.
 async fn run(held: Held, socket: WebSocket, opening: Option<JoinWish>) {
     let Held { node, session } = &held;
-    welcome(node, session);
-    let (sink, stream) = futures_util::StreamExt::split(socket);
+    let (sink, mut stream) = futures_util::StreamExt::split(socket);
     let heard = std::sync::atomic::AtomicBool::new(false);
     // Boxed, so that an idle socket's task holds two pointers' worth instead of both whole state machines twice.
-    let read = Box::pin(reader::read(node, session, stream, opening, &heard));
+    let read = Box::pin(reader::read(node, session, &mut stream, opening, &heard));
     let write = Box::pin(writer::write(node, session, sink, &heard));
-    let code = tokio::select! {
-        code = read => code,
-        code = write => code,
+    let (code, said) = tokio::select! {
+        code = read => (code, false),
+        code = write => (code, code != writer::BROKEN),
     };
     metrics::counter!(crate::telemetry::metric::CLOSES, "code" => code.to_string()).increment(1);
+    if said {
+        reader::linger(&mut stream).await;
+    }
 }
 
-fn welcome(node: &Node, session: &Session) {
-    let limits = &node.config.limits;
-    let limits = WelcomeLimits {
+fn welcome_limits(limits: &Limits) -> WelcomeLimits {
+    WelcomeLimits {
         messages_per_s: limits.messages_per_s,
         message_burst: limits.message_burst,
         rooms_per_socket: limits.rooms_per_socket,
         content_chars: limits.content_chars,
         frame_bytes: limits.frame_bytes,
-    };
-    session.answer(&ServerFrame::Welcome {
-        protocol: PROTOCOL_VERSION,
-        node: &node.name,
-        user: &session.user,
-        heartbeat_s: node.config.node.heartbeat_s,
-        limits: &limits,
-    });
+    }
+}
+
+fn going() -> Error {
+    Error::unavailable("this node is going; try another")
 }

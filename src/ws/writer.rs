@@ -19,6 +19,9 @@ const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
 /// How long the end of a socket may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The connection ended without a close.
+pub const BROKEN: u16 = 1006;
+
 type Sink = SplitSink<WebSocket, Message>;
 
 /// The socket cannot be written to any more.
@@ -58,7 +61,7 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
             }
         };
         if done.is_err() {
-            return 1006;
+            return BROKEN;
         }
         let now = Instant::now();
         if time_left(session).is_zero() {
@@ -74,7 +77,7 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
             // The time for the pong runs from the flush: a reader whose output is blocked is not mistaken for dead.
             match timeout(stall, sink.send(Message::Ping(axum::body::Bytes::new()))).await {
                 Ok(Ok(())) => pong_due = Some(Instant::now() + pong),
-                Ok(Err(_)) => return 1006,
+                Ok(Err(_)) => return BROKEN,
                 Err(_) => return end(&mut sink, Close::Stalled).await,
             }
         }

@@ -290,7 +290,7 @@ async fn disabling_beside_a_running_node_reaches_it() {
 
     let (code, text) = run(folder.path(), &["user", "disable", "ALICE"], "");
     assert_eq!((code, text.as_str()), (Some(0), "alice is disabled\n"));
-    let revoked = store.recent_revocations(Duration::from_secs(60)).await.unwrap();
+    let revoked = store.recent_revocations(Duration::from_secs(60), None, 100).await.unwrap();
     assert!(revoked.iter().any(|revocation| revocation.what == Revoked::User(alice.user.id)), "{revoked:?}");
     assert_eq!(run(folder.path(), &["user", "passwd", "alice"], "another long password\n").0, Some(0));
 }

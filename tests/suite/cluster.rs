@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use salon::engine::http::Account;
-use salon::engine::log::{Act, Outcome};
 use salon::engine::socket::{Incoming, Opening, Socket};
 use salon::engine::workload::{Mix, Pace, Plan, Stop};
 use serde_json::{Value, json};
@@ -88,32 +87,6 @@ async fn killing_a_node_under_load_loses_nothing() {
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("kill -9 of a node", &finished, &nodes(&cluster));
     assert!(finished.report.counts.resumes >= 4, "its clients resumed: {:?}", finished.report.counts);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn draining_a_node_under_load_loses_nothing() {
-    let cluster = Cluster::of(2).env("SALON_DRAIN__TIMEOUT_S", "8").start().await;
-    let plan = Plan { stop: Stop::Told, pace: Pace::InFlight(2), clients: 8, ..plan(&cluster, "drain") };
-    let running = plan.start().await.expect("the workload starts");
-    running.progress(100, PROGRESS).await.expect("it works before");
-    let asked = Instant::now();
-    cluster.terminate(1).await;
-    eprintln!("the node drained in {:?}", asked.elapsed());
-    for client in &running.clients {
-        client.connected(PROGRESS).await.expect("it moved");
-        assert_ne!(client.node(), Some(1), "nobody is on the node that is gone");
-    }
-    running.progress(100, PROGRESS).await.expect("it works on one node");
-    cluster.restart(1).await;
-    let finished = running.finish(QUIET).await.expect("the workload ends");
-    assert_green("SIGTERM of a node", &finished, &nodes(&cluster));
-    // An edit that was tried again may find its message deleted since, and then nobody knows; a send always knows.
-    for log in &finished.logs {
-        for (op, outcome) in log.ops.iter().zip(log.outcomes()) {
-            let in_doubt = matches!(op.act, Act::Send { .. }) && outcome == Outcome::Unknown;
-            assert!(!in_doubt, "{}: {op:?} found no end", log.user);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,32 +317,4 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
     assert!(!listed, "it is listed: {rooms}");
     let opening = Opening::new(&cluster.url(1)).cookies(&who.http).path(&format!("/ws/chat/{name}/"));
     assert_eq!(opening.open().await.expect_err("refused").status, 404, "/ws/chat/{name}/");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_session_goes_on_and_ends_on_every_node() {
-    // The beacon is slow, so that the hint must do it.
-    let cluster = Cluster::of(2).env("SALON_NODE__BEACON_INTERVAL_MS", "30000").start().await;
-    let alice = cluster.user(0, "alice").await;
-    let elsewhere = alice.http.at(&cluster.url(1));
-    let mut sockets = [socket(&cluster, 0, &alice).await, socket(&cluster, 1, &alice).await];
-    let refresh = "/api/account/refresh";
-    let spent = alice.http.cookie("salon_refresh").expect("a cookie");
-    for http in [&alice.http, &elsewhere] {
-        let answer = http.call("POST", refresh).send().await.expect("an answer");
-        assert_eq!(answer.status, 204, "{}", answer.json());
-    }
-    assert_eq!(alice.http.cookie("salon_refresh"), elsewhere.cookie("salon_refresh"), "any node gives the same");
-    for socket in &mut sockets {
-        socket.drained().await.expect("a refresh closes no socket");
-    }
-    let (session, _) = spent.split_once('.').expect("it names its login session");
-    let wrong = json!({"refresh_token": format!("{session}.{}", "A".repeat(43))});
-    assert_eq!(elsewhere.post(refresh, wrong).await.expect("an answer").status, 401);
-    for socket in &mut sockets {
-        assert_eq!(socket.closed(Duration::from_secs(1)).await.expect("closed within a second"), Some(4501));
-    }
-    for http in [&alice.http, &elsewhere] {
-        assert_eq!(http.get("/api/account").await.expect("an answer").status, 401);
-    }
 }

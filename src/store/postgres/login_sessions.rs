@@ -97,12 +97,19 @@ pub async fn live(pool: &Pool, ids: &[String]) -> Result<Vec<String>> {
     rows.iter().map(|row| get(row, 0)).collect()
 }
 
-pub async fn recent_revocations(pool: &Pool, window: Duration) -> Result<Vec<Revocation>> {
+pub async fn recent_revocations(
+    pool: &Pool,
+    window: Duration,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Revocation>> {
     let rows = pool
         .query(
             "SELECT id, at, login_session_id, user_id FROM revocations
-             WHERE at >= now() - $1 * interval '1 millisecond' ORDER BY at, id",
-            &[&(milliseconds(window) as f64)],
+             WHERE at >= now() - $1 * interval '1 millisecond'
+               AND ($2::bigint IS NULL OR (at, id) > (SELECT at, id FROM revocations WHERE id = $2))
+             ORDER BY at, id LIMIT $3",
+            &[&(milliseconds(window) as f64), &after, &i64::from(limit)],
         )
         .await?;
     rows.iter().map(revocation).collect()

@@ -97,8 +97,8 @@ impl Store for Postgres {
         login_sessions::live(&self.pool, ids).await
     }
 
-    async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>> {
-        login_sessions::recent_revocations(&self.pool, window).await
+    async fn recent_revocations(&self, window: Duration, after: Option<i64>, limit: u32) -> Result<Vec<Revocation>> {
+        login_sessions::recent_revocations(&self.pool, window, after, limit).await
     }
 
     async fn create_room(&self, new: NewRoom) -> Result<RoomInfo> {

@@ -101,10 +101,18 @@ pub fn live(db: &Connection, ids: Vec<String>) -> Result<Vec<String>> {
     Ok(live)
 }
 
-pub fn recent_revocations(db: &Connection, window: Duration) -> Result<Vec<Revocation>> {
-    let mut statement =
-        db.prepare_cached("SELECT id, at, login_session_id, user_id FROM revocations WHERE at >= ? ORDER BY at, id")?;
-    let rows = statement.query_map([ago(window)], |row| {
+pub fn recent_revocations(
+    db: &Connection,
+    window: Duration,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Revocation>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, at, login_session_id, user_id FROM revocations
+         WHERE at >= ?1 AND (?2 IS NULL OR (at, id) > (SELECT at, id FROM revocations WHERE id = ?2))
+         ORDER BY at, id LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![ago(window), after, limit], |row| {
         let what = match row.get::<_, Option<String>>(2)? {
             Some(session) => Revoked::LoginSession(session),
             None => Revoked::User(UserId(row.get(3)?)),

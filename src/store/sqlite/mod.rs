@@ -145,8 +145,8 @@ impl Store for Sqlite {
         self.threads.read(move |db| login_sessions::live(db, ids)).await
     }
 
-    async fn recent_revocations(&self, window: Duration) -> Result<Vec<Revocation>> {
-        self.threads.read(move |db| login_sessions::recent_revocations(db, window)).await
+    async fn recent_revocations(&self, window: Duration, after: Option<i64>, limit: u32) -> Result<Vec<Revocation>> {
+        self.threads.read(move |db| login_sessions::recent_revocations(db, window, after, limit)).await
     }
 
     async fn create_room(&self, new: NewRoom) -> Result<RoomInfo> {

@@ -53,7 +53,7 @@ async fn a_lost_database_is_not_talked_about() {
         ("SALON_AUTH__SECRET", "a secret of this test that is long enough".to_owned()),
     ];
     let env = env.map(|(key, value)| (key.to_owned(), value)).into();
-    let node = Node::start("outage", Settings { env, file: None }).await;
+    let node = Node::start("outage", Settings { env, ..Settings::default() }).await;
     let alice = salon::engine::http::Account::register(&node.url(), &unique("alice")).await.expect("registration");
     let room = alice.http.create_room(&unique("room"), "private").await.expect("a room").slug;
     let mut socket = socket_at(&node.url(), &alice).await;

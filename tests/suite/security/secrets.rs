@@ -124,7 +124,7 @@ async fn no_secret_is_in_a_log_of_a_cluster() {
         ("SALON_REDIS__URL", redis.url().replace("://", &format!("://:{REDIS_PASSWORD}@"))),
     ];
     let env = env.map(|(key, value)| (key.to_owned(), value)).into();
-    let node = Node::start("loud", Settings { env, file: Some(issuer()) }).await;
+    let node = Node::start("loud", Settings { env, file: Some(issuer()), ..Settings::default() }).await;
     let mut secrets = use_everything(&node.url()).await;
     // Neither when it is lost.
     redis.stop_hard();

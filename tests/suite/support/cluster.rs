@@ -16,7 +16,7 @@ use super::redis::Redis;
 static CLUSTERS: Semaphore = Semaphore::const_new(2);
 
 /// The same on every node; long enough to be taken.
-const SECRET: &str = "a secret of the tests that is long enough to sign with";
+pub const SECRET: &str = "a secret of the tests that is long enough to sign with";
 
 pub struct Cluster {
     pub nodes: Vec<Node>,

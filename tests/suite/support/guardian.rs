@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Arguments: the folder, the signal that ends the server, the command. Answers `start` with the process id and
-/// `reap` once that process has ended. What the server says goes to `log` in the folder.
+/// `reap` with its exit code once that process has ended. What the server says goes to `log` in the folder.
 const SCRIPT: &str = r#"
 folder=$1 signal=$2 pid=
 shift 2
 while read -r order; do
     case $order in
         start) "$@" </dev/null >>"$folder/log" 2>&1 & pid=$!; echo "$pid" ;;
-        reap) wait "$pid" 2>/dev/null; pid=; echo gone ;;
+        reap) wait "$pid" 2>/dev/null; echo "$?"; pid= ;;
     esac
 done
 if [ -n "$pid" ]; then
@@ -69,11 +69,10 @@ impl Guardian {
         self.pid = Some(self.order("start").parse().expect("a process id"));
     }
 
-    /// Waits until the server's process has ended.
-    pub fn reap(&mut self) {
-        if self.pid.take().is_some() {
-            self.order("reap");
-        }
+    /// Waits until the server's process has ended, and gives its exit code (128 and more: it was killed).
+    pub fn reap(&mut self) -> i32 {
+        assert!(self.pid.take().is_some(), "it was started");
+        self.order("reap").parse().expect("an exit code")
     }
 
     pub fn pid(&self) -> u32 {

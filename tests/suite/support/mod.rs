@@ -7,6 +7,7 @@ pub mod browser;
 pub mod cluster;
 pub mod freezer;
 pub mod guardian;
+pub mod nginx;
 pub mod node;
 pub mod postgres;
 pub mod proxy;

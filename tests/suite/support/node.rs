@@ -129,15 +129,21 @@ impl Node {
         }
     }
 
-    /// SIGTERM, and waits for its end.
+    /// SIGTERM, and waits for its end, which must be a good one.
     pub async fn terminate(&self) {
         self.signal("TERM");
-        let deadline = Instant::now() + PATIENCE;
+        assert_eq!(self.ended(PATIENCE).await, 0, "the exit code of {}", self.name);
+    }
+
+    /// Waits for its end, and gives its exit code.
+    pub async fn ended(&self, within: Duration) -> i32 {
+        let deadline = Instant::now() + within;
         while self.is_running() {
-            assert!(Instant::now() < deadline, "{} did not end on SIGTERM:\n{}", self.name, self.log_tail());
+            assert!(Instant::now() < deadline, "{} still runs after {within:?}:\n{}", self.name, self.log_tail());
             sleep(Duration::from_millis(20)).await;
         }
-        self.running.lock().unwrap().take();
+        let running = self.running.lock().unwrap().take();
+        running.expect("it was started").guardian.reap()
     }
 
     /// Any signal (`TERM`, `STOP`, `CONT`…), not waited for.

@@ -125,13 +125,13 @@ impl Postgres {
     /// All its processes at once, as when the machine fails.
     pub fn kill9(&mut self) {
         self.guardian.signal_family("KILL");
-        self.guardian.reap();
+        let _ = self.guardian.reap();
     }
 
     /// `pg_ctl stop -m immediate`: connections are cut, and the next start recovers from the log.
     pub fn stop_immediate(&mut self) {
         self.guardian.signal("QUIT");
-        self.guardian.reap();
+        let _ = self.guardian.reap();
     }
 
     pub fn start_again(&mut self) {

@@ -39,7 +39,7 @@ async fn live(bed: &Bed, ids: &[&str]) -> Vec<String> {
 }
 
 async fn told(bed: &Bed) -> Vec<Revoked> {
-    bed.recent_revocations(HOUR).await.unwrap().into_iter().map(|revocation| revocation.what).collect()
+    bed.recent_revocations(HOUR, None, 100).await.unwrap().into_iter().map(|revocation| revocation.what).collect()
 }
 
 fn ended(id: &str) -> Revoked {
@@ -164,7 +164,7 @@ pub async fn disabling_ends_and_tells(bed: &Bed) {
     assert_eq!(told(bed).await, [Revoked::User(alice.id)]);
     assert!(bed.set_disabled(alice.id, false).await.unwrap());
     assert!(!bed.account_by_id(alice.id).await.unwrap().unwrap().disabled);
-    assert_eq!(bed.recent_revocations(HOUR).await.unwrap().len(), 1);
+    assert_eq!(bed.recent_revocations(HOUR, None, 100).await.unwrap().len(), 1);
     assert!(!bed.set_disabled(UserId(999), true).await.unwrap());
 }
 
@@ -174,13 +174,21 @@ pub async fn revocations_are_those_of_the_window(bed: &Bed) {
         begin(bed, &alice, id).await;
         bed.end_login_session(alice.id, id).await.unwrap();
     }
-    let all = bed.recent_revocations(HOUR).await.unwrap();
+    let all = bed.recent_revocations(HOUR, None, 100).await.unwrap();
     assert_eq!(all.len(), 3);
     assert!(all.is_sorted_by_key(|revocation| (revocation.at, revocation.id)));
     assert_eq!(all.iter().map(|revocation| revocation.id).collect::<BTreeSet<_>>().len(), 3);
-    assert_eq!(bed.recent_revocations(HOUR).await.unwrap(), all);
+    assert_eq!(bed.recent_revocations(HOUR, None, 100).await.unwrap(), all);
+    let mut paged = Vec::new();
+    for _ in 0..=all.len() {
+        let after = paged.last().map(|last: &Revocation| last.id);
+        let page = bed.recent_revocations(HOUR, after, 1).await.unwrap();
+        assert!(page.len() <= 1);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(bed.recent_revocations(Duration::from_millis(5)).await.unwrap().is_empty());
+    assert!(bed.recent_revocations(Duration::from_millis(5), None, 100).await.unwrap().is_empty());
 }
 
 pub async fn a_token_is_renewed_once(bed: &Bed) {
@@ -333,5 +341,5 @@ pub async fn old_revocations_are_purged(bed: &Bed) {
     bed.age_revocations(REVOCATION_LIFETIME + HOUR).await;
     assert_eq!(bed.purge(2).await.unwrap(), 2);
     assert_eq!(bed.purge(2).await.unwrap(), 1);
-    assert!(bed.recent_revocations(REVOCATION_LIFETIME * 3).await.unwrap().is_empty());
+    assert!(bed.recent_revocations(REVOCATION_LIFETIME * 3, None, 100).await.unwrap().is_empty());
 }
