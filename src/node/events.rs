@@ -12,7 +12,6 @@ use crate::broker::{Channel, Event};
 use crate::model::{RoomId, Username};
 use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
-use crate::telemetry::metric;
 
 impl Node {
     pub(super) async fn dispatch(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
@@ -28,8 +27,8 @@ impl Node {
                     (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
                     (_, _) => self.metrics.envelopes_unknown.increment(1),
                 },
-                Event::Disturbed(cause) => {
-                    metrics::counter!(metric::BROKER_DISTURBANCES, "cause" => cause.as_str()).increment(1);
+                // Counted by the broker.
+                Event::Disturbed(_) => {
                     self.beacon_now.notify_one();
                     self.comings.mark_stale(self.hub.rooms().iter().map(|room| room.id));
                 }
