@@ -31,7 +31,8 @@ fn run(command: &mut Command) -> String {
 
 /// The documents of a YAML text.
 fn yaml(text: &str) -> Vec<Value> {
-    const TO_JSON: &str = "import sys, yaml, json; print(json.dumps(list(yaml.safe_load_all(sys.argv[1])), default=str))";
+    const TO_JSON: &str =
+        "import sys, yaml, json; print(json.dumps(list(yaml.safe_load_all(sys.argv[1])), default=str))";
     let json = run(Command::new(path("target/tools/bin/python")).args(["-c", TO_JSON, text]));
     serde_json::from_str(&json).expect("JSON")
 }
@@ -59,7 +60,8 @@ fn selectors(query: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = query;
     while let Some(start) = rest.find("salon_") {
-        let end = rest[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(rest.len(), |n| start + n);
+        let end =
+            rest[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(rest.len(), |n| start + n);
         let end = match rest[end..].strip_prefix('{') {
             Some(labels) => end + labels.find('}').expect("it is closed") + 2,
             None => end,

@@ -68,7 +68,8 @@ fn compose_gives_every_container_as_little_as_possible() {
 fn supervisors_wait_longer_than_a_drain() {
     let composed = composed();
     let gateway = &composed["services"]["gateway"];
-    let seconds = |value: &Value| -> u64 { value.as_str().expect("text").trim_end_matches('s').parse().expect("seconds") };
+    let seconds =
+        |value: &Value| -> u64 { value.as_str().expect("text").trim_end_matches('s').parse().expect("seconds") };
     assert!(seconds(&gateway["stop_grace_period"]) > seconds(&gateway["environment"]["SALON_DRAIN__TIMEOUT_S"]));
 
     let default = salon::config::Drain::default().timeout_s;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use salon::engine::http::Account;
 use salon::engine::log::Outcome;
@@ -36,8 +36,10 @@ impl Local {
         let folder = std::env::temp_dir().join(format!("salon-local-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&folder).expect("a folder");
         let mut keeper = Command::new("bash");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&folder);
+        keeper.args(["-c", KEEPER, "keeper"]).arg(folder.join("state"));
         let keeper = Guardian::spawn(&keeper, &folder, "TERM");
+        // Beside what the guardian has there.
+        let folder = folder.join("state");
         Self { folder, binary: binary.to_owned(), _keeper: keeper }
     }
 
@@ -53,17 +55,22 @@ impl Local {
 
     /// What it says; it must succeed.
     async fn tell(&self, args: &[&str]) -> String {
+        let began = Instant::now();
         let output = self.command(args).await;
+        eprintln!("deploy/local {args:?} took {:?}", began.elapsed());
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// Processes whose command names the folder, other than the keeper.
+    /// Processes whose command, environment or directory names the folder, other than the keeper.
     fn processes(&self) -> Vec<String> {
         let ours = |entry: std::fs::DirEntry| {
             let bytes = std::fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&bytes).replace('\0', " ");
-            let named = command.contains(&*self.folder.to_string_lossy()) || self.environment_names(&entry.path());
+            let named = command.contains(&*self.folder.to_string_lossy())
+                || self.environment_names(&entry.path())
+                // Redis shows a name that says nothing.
+                || std::fs::read_link(entry.path().join("cwd")).is_ok_and(|folder| folder.starts_with(&self.folder));
             (named && !command.contains("keeper") && !command.contains("guardian")).then_some(command)
         };
         std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(ours).collect()
