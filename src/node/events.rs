@@ -27,7 +27,6 @@ impl Node {
                     (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
                     (_, _) => self.metrics.envelopes_unknown.increment(1),
                 },
-                // Counted by the broker.
                 Event::Disturbed(_) => {
                     self.beacon_now.notify_one();
                     self.comings.mark_stale(self.hub.rooms().iter().map(|room| room.id));
