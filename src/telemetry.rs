@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use metrics::Unit;
+use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
@@ -20,7 +20,19 @@ pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
     pub unit: Unit,
+    pub labels: Labels,
     pub help: &'static str,
+}
+
+/// Which series a metric has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// One.
+    None,
+    /// One for each of these values of this label, and for others that may come.
+    Known(&'static str, &'static [&'static str]),
+    /// Those that were met: nobody can list them beforehand.
+    Met,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +96,7 @@ pub fn init_metrics() -> Result<(), String> {
     }
     let handle = builder()?.install_recorder().map_err(|error| error.to_string())?;
     describe_all();
+    register_all();
     metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let _ = RECORDED.set(handle);
     Ok(())
@@ -140,8 +153,36 @@ fn describe_all() {
     }
 }
 
+/// Makes every series that can be known, at zero. One that came into being by its first event would hide that event:
+/// a rate needs a value before it, and an alarm on it would find nothing to compare with.
+fn register_all() {
+    for metric in METRICS {
+        match metric.labels {
+            Labels::None => register(metric, Vec::new()),
+            Labels::Known(label, values) => {
+                values.iter().for_each(|value| register(metric, vec![Label::new(label, *value)]));
+            }
+            Labels::Met => {}
+        }
+    }
+}
+
+fn register(metric: &Metric, labels: Vec<Label>) {
+    match metric.kind {
+        Kind::Counter => drop(metrics::counter!(metric.name, labels)),
+        Kind::Gauge => drop(metrics::gauge!(metric.name, labels)),
+        Kind::Histogram => drop(metrics::histogram!(metric.name, labels)),
+    }
+}
+
+macro_rules! labels {
+    () => { Labels::None };
+    (met) => { Labels::Met };
+    ($label:literal: $($value:literal)+) => { Labels::Known($label, &[$($value),+]) };
+}
+
 macro_rules! table {
-    ($($constant:ident = $name:literal, $kind:ident, $unit:ident, $help:literal;)+) => {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:ident $([$($labels:tt)+])?, $help:literal;)+) => {
         /// Names of metrics. Labels never hold a room or a user.
         pub mod metric {
             $(#[doc = $help] pub const $constant: &str = $name;)+
@@ -149,7 +190,13 @@ macro_rules! table {
 
         /// Every metric there is.
         pub const METRICS: &[Metric] = &[
-            $(Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)+
+            $(Metric {
+                name: $name,
+                kind: Kind::$kind,
+                unit: Unit::$unit,
+                labels: labels!($($($labels)+)?),
+                help: $help,
+            },)+
         ];
     };
 }
@@ -157,7 +204,7 @@ macro_rules! table {
 table! {
     SOCKETS = "salon_sockets", Gauge, Count, "Sockets and event streams open on this node.";
     ROOMS = "salon_rooms_open", Gauge, Count, "Rooms that have sockets on this node.";
-    MESSAGES = "salon_messages_total", Counter, Count,
+    MESSAGES = "salon_messages_total", Counter, Count ["outcome": "stored" "unchanged" "refused" "unknown"],
         "Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.";
     DELIVERIES = "salon_deliveries_total", Counter, Count, "Room frames put into sockets' queues.";
     APPEND_BATCH_SIZE = "salon_append_batch_size", Histogram, Count, "Sends stored in one batch.";
@@ -166,14 +213,14 @@ table! {
     BROKER_LAG_SECONDS = "salon_broker_lag_seconds", Histogram, Seconds,
         "From a probe's publishing to its being heard by the same node.";
     BROKER_UP = "salon_broker_up", Gauge, Count, "1 while the node hears itself through the broker.";
-    BROKER_DISTURBANCES = "salon_broker_disturbances_total", Counter, Count,
+    BROKER_DISTURBANCES = "salon_broker_disturbances_total", Counter, Count ["cause": "reconnected" "resubscribed" "lagged" "overflow" "replaced"],
         "Times that hints may have been lost, by kind.";
     BROKER_PUBLISH_DROPPED = "salon_broker_publish_dropped_total", Counter, Count,
         "Hints that were not published because the queue was full or the broker gone.";
     DATABASE_UP = "salon_database_up", Gauge, Count, "1 while the database answers.";
     DATABASE_NOT_DURABLE = "salon_database_not_durable", Gauge, Count,
         "Database settings under which an acknowledged message could be lost; must be 0.";
-    GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count, "Holes that a gate filled from the store.";
+    GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count ["cause": "hole" "resume"], "Holes that a gate filled from the store.";
     BEACON_REPAIRS = "salon_beacon_repairs_total", Counter, Count,
         "Rooms found behind by comparing with the database although the broker was well: a bug alarm.";
     BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";
@@ -183,15 +230,15 @@ table! {
     QUEUE_OVERFLOWS = "salon_queue_overflows_total", Counter, Count,
         "Sessions turned back to catching up because their queue was full.";
     QUEUE_BYTES = "salon_queue_bytes", Gauge, Bytes, "Output waiting for all sockets of this node.";
-    CLOSES = "salon_closes_total", Counter, Count, "Sockets closed, by code.";
+    CLOSES = "salon_closes_total", Counter, Count ["code": "1000" "1001" "1005" "1006" "1009" "1012" "4008" "4009" "4010" "4029" "4500" "4501" "4503"], "Sockets closed, by code.";
     ENVELOPES_UNKNOWN = "salon_envelopes_unknown_total", Counter, Count,
         "Hints of a format this version does not know.";
-    HTTP_REQUESTS = "salon_http_requests_total", Counter, Count, "HTTP requests by method, route and status.";
-    HTTP_SECONDS = "salon_http_request_seconds", Histogram, Seconds, "HTTP requests by route.";
-    LOGINS = "salon_logins_total", Counter, Count, "Tries to log in by outcome.";
+    HTTP_REQUESTS = "salon_http_requests_total", Counter, Count [met], "HTTP requests by method, route and status.";
+    HTTP_SECONDS = "salon_http_request_seconds", Histogram, Seconds [met], "HTTP requests by route.";
+    LOGINS = "salon_logins_total", Counter, Count ["outcome": "ok" "invalid_credentials" "rate_limited" "unavailable"], "Tries to log in by outcome.";
     PASSWORD_SECONDS = "salon_password_seconds", Histogram, Seconds, "Hashing one password, without the wait for it.";
     PASSWORD_QUEUE = "salon_password_queue", Gauge, Count, "Passwords waiting to be hashed.";
-    BUILD_INFO = "salon_build_info", Gauge, Count, "1, with the version as a label.";
+    BUILD_INFO = "salon_build_info", Gauge, Count [met], "1, with the version as a label.";
 }
 
 #[cfg(test)]
@@ -224,6 +271,29 @@ mod tests {
             assert!(metric.help.ends_with('.'), "{name}");
             if metric.kind == Kind::Histogram {
                 assert!(name.ends_with("_seconds") || name.ends_with("_size"), "{name} has no buckets");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_known_is_there_before_anything_happens() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, register_all);
+        let text = recorder.handle().render();
+        for metric in METRICS {
+            let name = metric.name;
+            let (label, values) = match metric.labels {
+                Labels::None => (String::new(), vec![""]),
+                Labels::Known(label, values) => (label.to_owned(), values.to_vec()),
+                Labels::Met => continue,
+            };
+            for value in values {
+                let labels = if label.is_empty() { String::new() } else { format!("{{{label}=\"{value}\"}}") };
+                let series = match metric.kind {
+                    Kind::Histogram => format!("{name}_count{labels} 0"),
+                    Kind::Counter | Kind::Gauge => format!("{name}{labels} 0"),
+                };
+                assert!(text.lines().any(|line| line == series), "{series:?} is missing in\n{text}");
             }
         }
     }

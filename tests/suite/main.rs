@@ -6,6 +6,7 @@ mod browser;
 mod cli;
 mod cluster;
 mod conformance;
+mod deploy;
 mod docs;
 mod drain;
 mod engine;
