@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
+use super::hub::Cause;
 use super::revoked;
 use super::room::Room;
 use crate::broker::Channel;
@@ -129,12 +130,10 @@ impl Node {
         let repair = inner.needs_repair(Instant::now());
         let recheck = head.access != inner.access;
         drop(inner);
-        if behind && self.broker.health().borrow().hearing {
-            self.metrics.beacon_repairs.increment(1);
-        }
+        let cause = if behind && self.broker.health().borrow().hearing { Cause::Silence } else { Cause::Hole };
         if !recheck {
             if repair {
-                self.spawn_repair(room);
+                self.spawn_repair(room, cause);
             }
             return;
         }
@@ -143,7 +142,7 @@ impl Node {
         tokio::spawn(async move {
             node.recheck_access(&room, None).await;
             if repair {
-                node.spawn_repair(&room);
+                node.spawn_repair(&room, cause);
             }
         });
     }

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::model::{RoomId, RoomRef, Slug, User, UserId};
 use crate::protocol::frames::ServerFrame;
 use crate::store::{Changes, StoreError};
+use crate::telemetry::metric;
 
 /// Changes read at once when a room opens or is mended.
 pub(super) const CHANGES_PAGE: u32 = 500;
@@ -47,6 +48,27 @@ pub struct Hub {
     next_session: AtomicU64,
     pub(super) budget: Budget,
     memory_used: Arc<AtomicUsize>,
+}
+
+/// Why a room is read from the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A hint told of something and not of what came before it, or hints are known to be lost.
+    Hole,
+    /// Nothing told of it, although the broker is well: only comparing with the store did.
+    Silence,
+    /// A client knows more than this node.
+    Resume,
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hole => "hole",
+            Self::Silence => "silence",
+            Self::Resume => "resume",
+        }
+    }
 }
 
 impl Hub {
@@ -203,7 +225,7 @@ impl Node {
         }
         open_gate(&mut inner, &room.slug, changes);
         if inner.needs_repair(Instant::now()) {
-            self.spawn_repair(room);
+            self.spawn_repair(room, Cause::Hole);
         }
         Ok(())
     }
@@ -213,12 +235,12 @@ impl Node {
         if let Some(room) = self.hub.room(id)
             && room.lock().offer(frame)
         {
-            self.spawn_repair(&room);
+            self.spawn_repair(&room, Cause::Hole);
         }
     }
 
     /// Sees to a hole: waits as long as the broker's lag warrants, then reads what is missing.
-    pub(super) fn spawn_repair(self: &Arc<Self>, room: &Arc<Room>) {
+    pub(super) fn spawn_repair(self: &Arc<Self>, room: &Arc<Room>, cause: Cause) {
         let (node, room) = (self.clone(), room.clone());
         tokio::spawn(async move {
             loop {
@@ -237,7 +259,7 @@ impl Node {
                 match wait {
                     Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
                     _ => {
-                        if let Err(error) = node.repair(&room, "hole").await {
+                        if let Err(error) = node.repair(&room, cause).await {
                             tracing::debug!(%error, "a hole could not be read yet");
                             tokio::time::sleep(REPAIR_RETRY).await;
                         }
@@ -248,8 +270,11 @@ impl Node {
     }
 
     /// Reads all changes after the gate's position, once for the whole node, and delivers them in order.
-    pub(super) async fn repair(self: &Arc<Self>, room: &Arc<Room>, cause: &'static str) -> Result<()> {
-        metrics::counter!(crate::telemetry::metric::GATE_REPAIRS, "cause" => cause).increment(1);
+    pub(super) async fn repair(self: &Arc<Self>, room: &Arc<Room>, cause: Cause) -> Result<()> {
+        metrics::counter!(metric::GATE_REPAIRS, "cause" => cause.as_str()).increment(1);
+        if cause == Cause::Silence {
+            self.metrics.beacon_repairs.increment(1);
+        }
         loop {
             let position = room.lock().gate.position();
             let Some(changes) = self.store.changes_after(room.id, position, CHANGES_PAGE).await? else {
