@@ -18,6 +18,7 @@ mod redis_faults;
 mod revocations;
 mod security;
 mod single;
+mod soak;
 mod support;
 mod tls;
 mod websocket;
