@@ -29,7 +29,7 @@ const RECOVERY: Duration = Duration::from_secs(45);
 /// Everybody is back and has read everything by then.
 const QUIET: Duration = Duration::from_secs(90);
 
-/// By then nodes have let go of an epoch's sockets and rooms.
+/// By then nodes have let go of an epoch's sockets.
 const EMPTY: Duration = Duration::from_secs(60);
 
 const RATE_PER_S: f64 = 120.0;
@@ -51,13 +51,8 @@ async fn random_faults_lose_nothing() {
     eprintln!("soak: seed {seed}, {minutes} minutes");
     let world = Arc::new(World::start().await);
     let progress = tokio::spawn(world::tell_progress(world.clone()));
-    let mut soak = Soak {
-        world,
-        seed,
-        schedule: Schedule::new(seed),
-        tally: Tally::default(),
-        samples: BTreeMap::new(),
-    };
+    let mut soak =
+        Soak { world, seed, schedule: Schedule::new(seed), tally: Tally::default(), samples: BTreeMap::new() };
     let deadline = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let mut number = 0;
     // A red one is the last: its logs are still there.

@@ -116,13 +116,21 @@ impl World {
                 lasting.await;
                 wire.cut();
             }
-            Fault::WireRefused => wire.refuse(),
-            Fault::WireDeafNode => wire.blackhole_to_client(),
-            Fault::WireDeafRedis => wire.blackhole_to_server(),
-        }
-        if matches!(blow.fault, Fault::WireRefused | Fault::WireDeafNode | Fault::WireDeafRedis) {
-            sleep(blow.lasts).await;
-            wire.pass();
+            Fault::WireRefused => {
+                wire.refuse();
+                lasting.await;
+                wire.pass();
+            }
+            Fault::WireDeafNode => {
+                wire.blackhole_to_client();
+                lasting.await;
+                wire.pass();
+            }
+            Fault::WireDeafRedis => {
+                wire.blackhole_to_server();
+                lasting.await;
+                wire.pass();
+            }
         }
         Ok(())
     }
@@ -142,18 +150,17 @@ impl World {
         Ok(())
     }
 
-    /// Waits until no node has a socket or a room.
+    /// Waits until no node has a socket.
     pub async fn empty(&self, within: Duration) -> Result<(), String> {
         let deadline = Instant::now() + within;
         for (number, node) in self.cluster.nodes.iter().enumerate() {
             loop {
-                let (sockets, rooms) = (node.metric("salon_sockets").await, node.metric("salon_rooms_open").await);
-                if sockets + rooms == 0.0 {
+                let sockets = node.metric("salon_sockets").await;
+                if sockets == 0.0 {
                     break;
                 }
                 if Instant::now() > deadline {
-                    let held = format!("{sockets} sockets and {rooms} rooms");
-                    return Err(format!("node {number} still has {held} {within:?} after all clients went"));
+                    return Err(format!("node {number} has {sockets} sockets {within:?} after all clients went"));
                 }
                 sleep(Duration::from_millis(100)).await;
             }
@@ -224,9 +231,8 @@ fn complaints(node: &Node) -> Option<String> {
     }
     let log = node.log();
     // That a database cannot be brought up to date while it is stopped is told as an error, and is none of ours.
-    let is_defect = |line: &&str| {
-        line.contains("panicked") || (line.contains(" ERROR ") && !line.contains("brought up to date"))
-    };
+    let is_defect =
+        |line: &&str| line.contains("panicked") || (line.contains(" ERROR ") && !line.contains("brought up to date"));
     let lines: Vec<&str> = log.lines().filter(is_defect).collect();
     (!lines.is_empty()).then(|| format!("{} defects in a node's log, the first: {}", lines.len(), lines[0]))
 }
