@@ -155,6 +155,9 @@ pub struct RoomInfo {
     pub unread: u32,
     pub mentions: u32,
     pub online: u32,
+    /// The room's access version by which they see it.
+    #[serde(skip)]
+    pub access: u64,
 }
 
 impl Epoch {

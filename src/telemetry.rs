@@ -104,6 +104,9 @@ pub fn init_metrics() -> Result<(), String> {
 
 /// All metrics in Prometheus' text format; empty before [`init_metrics`].
 pub fn metrics_text() -> String {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        metrics::gauge!(metric::TASKS).set(runtime.metrics().num_alive_tasks() as f64);
+    }
     RECORDED.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
@@ -238,6 +241,7 @@ table! {
     LOGINS = "salon_logins_total", Counter, Count ["outcome": "ok" "invalid_credentials" "rate_limited" "unavailable"], "Tries to log in by outcome.";
     PASSWORD_SECONDS = "salon_password_seconds", Histogram, Seconds, "Hashing one password, without the wait for it.";
     PASSWORD_QUEUE = "salon_password_queue", Gauge, Count, "Passwords waiting to be hashed.";
+    TASKS = "salon_tasks", Gauge, Count, "Tasks that live in this process.";
     BUILD_INFO = "salon_build_info", Gauge, Count [met], "1, with the version as a label.";
 }
 

@@ -1,5 +1,7 @@
 //! Who may stay in a room: looked at again whenever its access version rose, by hint or by beacon.
 
+pub mod checked;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,14 +43,18 @@ impl Node {
     /// the room's version stays behind, and the next beacon comes here again.
     pub(super) async fn recheck_access(self: &Arc<Self>, room: &Arc<Room>, hint: Option<(UserId, Removal)>) {
         let mut sessions: HashMap<UserId, Vec<Arc<Session>>> = HashMap::new();
-        for session in room.lock().sessions() {
-            sessions.entry(session.user.id).or_default().push(session.clone());
-        }
+        let check = {
+            let mut inner = room.lock();
+            for session in inner.sessions() {
+                sessions.entry(session.user.id).or_default().push(session.clone());
+            }
+            inner.access.begin()
+        };
         let mut version = u64::MAX;
         let mut deleted = false;
         let pairs: Vec<(UserId, RoomId)> = sessions.keys().map(|user| (*user, room.id)).collect();
         for chunk in pairs.chunks(CHECK_CHUNK) {
-            let Ok(found) = self.store.access(chunk).await else { return };
+            let Ok(found) = self.store.access(chunk).await else { return room.lock().access.end(check, None) };
             for ((user, _), access) in chunk.iter().zip(found) {
                 version = version.min(access.version);
                 let reason = match access.standing {
@@ -66,11 +72,9 @@ impl Node {
                 }
             }
         }
+        room.lock().access.end(check, Some(version).filter(|_| !deleted && !pairs.is_empty()));
         if deleted {
             self.drop_room(room);
-        } else if version != u64::MAX {
-            let mut inner = room.lock();
-            inner.access = inner.access.max(version);
         }
     }
 

@@ -128,7 +128,7 @@ impl Node {
         let behind = inner.gate.hole_age(Instant::now()).is_none() && head.seq > inner.gate.position();
         inner.gate.note_head(head.seq, Instant::now());
         let repair = inner.needs_repair(Instant::now());
-        let recheck = head.access != inner.access;
+        let recheck = head.access != inner.access.version();
         drop(inner);
         let cause = if behind && self.broker.health().borrow().hearing { Cause::Silence } else { Cause::Hole };
         if !recheck {

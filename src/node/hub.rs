@@ -385,7 +385,8 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
         _ => 0,
     };
     inner.epoch = changes.head.epoch;
-    inner.access = changes.head.access;
+    let is_empty = inner.is_empty();
+    inner.access.open(changes.head.access, is_empty);
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());
     inner.account_memory();
 }

@@ -196,6 +196,8 @@ impl Node {
         if session.is_gone() {
             return;
         }
+        // By another life of the clock, versions are another count.
+        inner.access.enter(if info.epoch == inner.epoch { info.access } else { 0 });
         if inner.add(session, &self.incarnation) {
             self.comings.entered(inner.id, session.username());
         }

@@ -1,6 +1,8 @@
 //! Keeps presence true: writes this node's own sets, tells the cluster, renews the lease, and reads afresh what hints
 //! may have missed.
 
+mod leases;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +10,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use leases::Leases;
+
 use super::Node;
 use super::room::Room;
 use crate::broker::Channel;
 use crate::error::Result;
 use crate::model::{RoomId, Username};
-use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
 
 /// A leave is announced after this: a page reload is silent.
 pub const LEAVE_GRACE: Duration = Duration::from_secs(3);
 const LEASE_INTERVAL: Duration = Duration::from_secs(2);
-/// After a backend came back empty nobody is taken for dead until everybody had time to renew.
-const LOST_HOLDOFF: Duration = Duration::from_secs(10);
 /// Every room is read afresh within this time.
 const SWEEP_PERIOD: Duration = Duration::from_secs(240);
 const SWEEP_TICK: Duration = Duration::from_secs(1);
@@ -136,26 +137,19 @@ impl Node {
     async fn renew_lease(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(LEASE_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut hold_until = Instant::now();
-        let mut seen_before: HashSet<Incarnation> = HashSet::new();
+        let mut leases = Leases::default();
         loop {
             ticks.tick().await;
             let Ok(lease) = self.presence.renew().await else { continue };
             if lease.lost {
                 tracing::warn!("presence came back empty; writing this node's users again");
-                hold_until = Instant::now() + LOST_HOLDOFF;
                 self.write_own_sets();
             }
-            let live: HashSet<Incarnation> = lease.live.into_iter().collect();
-            if Instant::now() >= hold_until {
-                // Two looks: a node heard of a moment ago may have renewed just after the first.
-                let mut keep: HashSet<Incarnation> = live.union(&seen_before).cloned().collect();
-                keep.insert(self.incarnation.clone());
+            if let Some(keep) = leases.renewed(lease, &self.incarnation, Instant::now()) {
                 for room in self.hub.rooms() {
                     room.lock().retain_nodes(&keep);
                 }
             }
-            seen_before = live;
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::access::checked::Checked;
 use super::catch_up::Page;
 use super::gate::{Delivery, Frame, Gate};
 use super::metrics::Metrics;
@@ -37,8 +38,7 @@ pub struct Room {
 pub(super) struct Inner {
     pub gate: Gate,
     pub epoch: Epoch,
-    /// The access version up to which the sessions here were checked.
-    pub access: u64,
+    pub access: Checked,
     /// Out of the hub: whoever still holds it must open the room again.
     pub closed: bool,
     pub empty_since: Instant,
@@ -78,7 +78,7 @@ impl Room {
         let inner = Inner {
             gate: Gate::new(config.node.held_frames_per_room, config.node.memory_frames_per_room),
             epoch: Epoch(String::new()),
-            access: 0,
+            access: Checked::default(),
             closed: false,
             empty_since: Instant::now(),
             repairing: false,

@@ -344,6 +344,7 @@ mod tests {
             unread: 0,
             mentions: 0,
             online: 0,
+            access: 1,
         };
         Seen { info, power }
     }

@@ -19,6 +19,7 @@ mod redis_faults;
 mod revocations;
 mod security;
 mod single;
+mod soak;
 mod support;
 mod tls;
 mod websocket;

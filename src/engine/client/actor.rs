@@ -250,7 +250,10 @@ impl Actor {
     fn changed(&mut self, change: Change) {
         let (room, seq) = (change.room.clone(), change.seq);
         self.shared.record(Event::Live { connection: self.connection, change: Box::new(change) });
-        self.shared.update(|state| state.room(&room).seq = Some(seq));
+        self.shared.update(|state| {
+            state.told += 1;
+            state.room(&room).seq = Some(seq);
+        });
     }
 
     fn joined(&mut self, joined: Joined) {

@@ -100,6 +100,7 @@ struct State {
     node: Option<usize>,
     in_flight: usize,
     acked: u64,
+    told: u64,
     /// Why it does not come back.
     ended: Option<String>,
 }
@@ -219,6 +220,11 @@ impl Client {
 
     pub fn acked(&self) -> u64 {
         self.shared.lock().acked
+    }
+
+    /// Changes told live so far.
+    pub fn told(&self) -> u64 {
+        self.shared.lock().told
     }
 
     /// Why it does not come back, if so.

@@ -24,7 +24,7 @@ macro_rules! info_columns {
                  WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ",
             $user,
             " AND NOT x.deleted ORDER BY x.id LIMIT 100
-             ) unread)"
+             ) unread), c.access"
         )
     };
 }
@@ -154,6 +154,7 @@ fn info(row: &Row, at: usize) -> Result<RoomInfo> {
         unread: u32::try_from(get::<i64>(row, at + 9)?).unwrap_or(u32::MAX),
         mentions: 0,
         online: 0,
+        access: unsigned(get(row, at + 10)?),
     })
 }
 

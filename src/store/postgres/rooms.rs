@@ -35,6 +35,7 @@ pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
         unread: 0,
         mentions: 0,
         online: 0,
+        access: 1,
     })
 }
 

@@ -18,7 +18,7 @@ macro_rules! info_columns {
          (SELECT count(*) FROM (
              SELECT 1 FROM messages x
              WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ?1 AND NOT x.deleted
-             ORDER BY x.id LIMIT 100))"
+             ORDER BY x.id LIMIT 100)), c.access"
     };
 }
 
@@ -108,5 +108,6 @@ fn info(row: &Row<'_>) -> rusqlite::Result<RoomInfo> {
         unread: row.get(9)?,
         mentions: 0,
         online: 0,
+        access: row.get(10)?,
     })
 }

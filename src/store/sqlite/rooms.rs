@@ -27,6 +27,7 @@ pub fn create(db: &Connection, new: NewRoom) -> Result<RoomInfo> {
         unread: 0,
         mentions: 0,
         online: 0,
+        access: 1,
     })
 }
 

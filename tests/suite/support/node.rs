@@ -236,6 +236,10 @@ impl Node {
             command.arg("--config").arg(file);
         }
         command.current_dir(&folder);
+        // What is meant for the tests (a seed), or for a node of the developer's, is not meant for it.
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SALON_")) {
+            command.env_remove(key);
+        }
         for (key, value) in self.environment() {
             command.env(key, value);
         }
