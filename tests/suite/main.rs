@@ -10,6 +10,7 @@ mod docs;
 mod drain;
 mod engine;
 mod failover;
+mod faults;
 mod golden;
 mod http;
 mod layering;
