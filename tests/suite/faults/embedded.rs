@@ -20,6 +20,9 @@ use crate::support::node::{Single, unique};
 const ANSWERED: Duration = Duration::from_secs(5);
 const NORMAL_AGAIN: Duration = Duration::from_secs(5);
 
+/// A node writes its own row every three seconds, and so comes upon it.
+const TOLD: Duration = Duration::from_secs(5);
+
 /// A small file system of its own, gone with the test process however that ends.
 struct SmallDisk {
     folder: PathBuf,
@@ -122,7 +125,12 @@ async fn a_full_disk_refuses_nothing_and_loses_nothing() {
             told += 1;
         }
         measured("SQLite's disk full: a send is answered `unavailable`", slowest, ANSWERED);
-        println!("fault: SQLite's disk full, round {round}: degraded {}", degraded(&single.node).await);
+        let full = Instant::now();
+        while degraded(&single.node).await != json!(["database"]) {
+            assert!(full.elapsed() < NOISE * TOLD, "a full disk is not told of");
+            sleep(Duration::from_millis(50)).await;
+        }
+        measured(&format!("SQLite's disk full, round {round}: told by /readyz"), full.elapsed(), TOLD);
         let history = alice.http.history(&room).await.expect("history is read without space");
         let has = |nonce: &String| history.messages.iter().any(|message| message.nonce.as_ref() == Some(nonce));
         assert!(acked.iter().all(has), "what was acknowledged is there");
