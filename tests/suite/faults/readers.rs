@@ -28,7 +28,7 @@ const UNAFFECTED: Duration = Duration::from_millis(500);
 const CAUGHT_UP: Duration = Duration::from_secs(20);
 
 /// What a node's memory may grow by for reasons of its own under the load.
-const SLACK_BYTES: u64 = 48 << 20;
+const SLACK_BYTES: u64 = 32 << 20;
 
 /// A reader whose machine takes next to nothing in its name: small segments and a small window, so that what it does
 /// not read stays with the node.
@@ -143,7 +143,8 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
     let bound = QUEUE_BYTES * STALLED as u64;
     println!("fault: {STALLED} readers stall: memory grew by {grown} bytes, {queued} queued; bound {bound}");
     assert!(grown <= bound + SLACK_BYTES, "memory grew by {grown} bytes");
-    assert!(queued <= bound as f64 + SLACK_BYTES as f64, "{queued} bytes are queued");
+    // Those who read may have something queued, too.
+    assert!(queued <= (bound + 10 * QUEUE_BYTES) as f64, "{queued} bytes are queued");
     well(&single.node).await;
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("readers that stall", &finished, &[&single.node]);
