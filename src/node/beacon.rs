@@ -48,7 +48,8 @@ impl Node {
             if written.is_err() || beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
                 written = self.beat().await;
                 beaten = Some(Instant::now());
-                self.judge_database(looked.as_ref().and(written.as_ref()), &mut complaint);
+                // The latest word, and the one that peers were given: theirs and ours must not differ.
+                self.judge_database(written.as_ref(), &mut complaint);
             }
             self.close_idle_rooms();
             if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
