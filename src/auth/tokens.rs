@@ -20,6 +20,10 @@ pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// How far clocks may differ.
 pub(super) const LEEWAY_S: u64 = 5;
 
+/// How far ahead of ours the clock of the node may be that issued a token. One from further ahead would outlive what is
+/// remembered of ended login sessions and disabled accounts.
+const AHEAD_S: i64 = 50;
+
 const TOKEN_BYTES_MAX: usize = 8_192;
 const OWN: &str = "salon";
 const ACCESS: &str = "access";
@@ -164,7 +168,8 @@ impl Tokens {
     fn verify_own(&self, token: &str, key: &DecodingKey) -> Result<Identity, Mismatch> {
         let claims = decode::<AccessClaims>(token, key, &self.validation)?.claims;
         let user = claims.sub.parse().map_err(|_| Mismatch::Other)?;
-        if claims.typ != ACCESS || claims.iss != OWN {
+        let ahead = claims.iat > now_s().saturating_add(AHEAD_S);
+        if claims.typ != ACCESS || claims.iss != OWN || ahead {
             return Err(Mismatch::Other);
         }
         Ok(Identity::Local {
@@ -230,6 +235,26 @@ mod tests {
         assert_eq!(expires_at.0 - issued_at.0, 900_000);
         assert!((Timestamp::now().0 - issued_at.0).abs() < 5_000);
         assert_eq!(decode_header(&token).unwrap().kid.as_deref(), Some("salon"));
+    }
+
+    #[test]
+    fn a_token_from_the_future_is_not_taken() {
+        let tokens = Tokens::new(&Auth::default(), SECRET).unwrap();
+        for (ahead, taken) in [(AHEAD_S - 5, true), (AHEAD_S + 5, false), (3_600, false)] {
+            let iat = now_s() + ahead;
+            let claims = AccessClaims {
+                iss: OWN.to_owned(),
+                sub: "7".to_owned(),
+                name: "alice".to_owned(),
+                role: SiteRole::User,
+                sid: "s1".to_owned(),
+                typ: ACCESS.to_owned(),
+                iat,
+                exp: iat + 900,
+            };
+            let token = encode(&Header::new(Algorithm::HS256), &claims, &tokens.signing).unwrap();
+            assert_eq!(tokens.verify(&token).is_ok(), taken, "{ahead} s ahead");
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
         let mut health = self.broker.health();
         let mut beaten = None::<Instant>;
+        // A database that is read and takes no writes, as on a full disk, is not well.
+        let mut written = Ok(());
         let mut purged = Instant::now();
         let mut window = revoked::KEPT;
         let mut looked_at = Instant::now();
@@ -37,24 +39,18 @@ impl Node {
             let looked = self.look_at_store(window).await;
             let took = started.elapsed();
             self.metrics.beacon_seconds.record(took.as_secs_f64());
-            self.health.database(looked.is_ok());
-            self.metrics.database_up.set(if looked.is_ok() { 1.0 } else { 0.0 });
+            self.judge_database(looked.as_ref().and(written.as_ref()), &mut complaint);
             // One that failed cost the database nothing, and its return must be noticed soon.
             let rest = if looked.is_ok() { REST_MIN.max(took * SHARE) } else { REST_MIN };
-            match looked {
-                Ok(()) => {
-                    (looked_at, window) = (started, revoked::WINDOW);
-                    if complaint.ends() {
-                        tracing::info!("the database answers again");
-                    }
-                }
-                Err(error) if complaint.is_news(&error) => tracing::warn!(%error, "the database does not answer"),
-                Err(_) => {}
+            if looked.is_ok() {
+                (looked_at, window) = (started, revoked::WINDOW);
             }
             window = window.max(looked_at.elapsed() + revoked::WINDOW);
-            if beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
-                self.beat().await;
+            if written.is_err() || beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
+                written = self.beat().await;
                 beaten = Some(Instant::now());
+                // The latest word, and the one that peers were given: theirs and ours must not differ.
+                self.judge_database(written.as_ref(), &mut complaint);
             }
             self.close_idle_rooms();
             if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
@@ -74,6 +70,16 @@ impl Node {
                 () = self.beacon_now.notified() => {}
                 changed = health.changed() => if changed.is_err() { return },
             }
+        }
+    }
+
+    fn judge_database(&self, found: Result<&(), &StoreError>, complaint: &mut Complaint) {
+        self.health.database(found.is_ok());
+        self.metrics.database_up.set(if found.is_ok() { 1.0 } else { 0.0 });
+        match found {
+            Ok(()) if complaint.ends() => tracing::info!("the database answers again"),
+            Err(error) if complaint.is_news(error) => tracing::warn!(%error, "the database does not answer"),
+            _ => {}
         }
     }
 
@@ -148,7 +154,7 @@ impl Node {
     }
 
     /// Writes this node's row, reads its peers', and tells them over the broker how its database fares.
-    async fn beat(&self) {
+    async fn beat(&self) -> Result<(), StoreError> {
         let broker_ok = self.broker.health().borrow().hearing;
         let beat = NodeBeat {
             incarnation: self.incarnation.0.clone(),
@@ -159,11 +165,11 @@ impl Node {
         };
         let peers = self.store.beat(&beat, PEER_WINDOW).await;
         let database_ok = peers.is_ok();
-        if let Ok(peers) = peers {
-            self.health.peers(peers.into_iter().filter(|peer| peer.incarnation != self.incarnation.0).collect());
-        }
         let notice = Notice::Node { incarnation: self.incarnation.0.clone(), database_ok };
         self.broker.publish(Channel::Cluster, Envelope::from(notice).encode());
         self.health.broker(broker_ok);
+        let others = peers?.into_iter().filter(|peer| peer.incarnation != self.incarnation.0);
+        self.health.peers(others.collect());
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod docs;
 mod drain;
 mod engine;
 mod failover;
+mod faults;
 mod golden;
 mod http;
 mod layering;
