@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::beacon::PEER_WINDOW;
 use crate::store::NodeBeat;
 
-/// How long something must fail before it makes a node unready.
+/// How long something must fail here alone before it makes a node unready: while everybody's comes back, somebody is
+/// the last to notice.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a load balancer should send people here (`/readyz`).
@@ -28,12 +29,20 @@ pub struct Health {
 struct State {
     started: bool,
     draining: bool,
-    database_down: Option<Instant>,
-    broker_down: Option<Instant>,
+    database: Trouble,
+    broker: Trouble,
     /// Peers by what they wrote into the database, for judging our broker …
     peers: Vec<NodeBeat>,
     /// … and by what they said over the broker, for judging our database.
     heard: HashMap<String, (bool, Instant)>,
+}
+
+/// How one backend fares, seen from here.
+#[derive(Default)]
+struct Trouble {
+    down: bool,
+    /// Since when it has been well for most peers and not for us.
+    alone_since: Option<Instant>,
 }
 
 impl Health {
@@ -50,25 +59,27 @@ impl Health {
     }
 
     pub(super) fn database(&self, ok: bool) {
-        note(&mut self.lock().database_down, ok);
+        self.lock().note(|state| state.database.down = !ok);
     }
 
     pub(super) fn broker(&self, ok: bool) {
-        note(&mut self.lock().broker_down, ok);
+        self.lock().note(|state| state.broker.down = !ok);
     }
 
     pub(super) fn peers(&self, peers: Vec<NodeBeat>) {
-        self.lock().peers = peers;
+        self.lock().note(|state| state.peers = peers);
     }
 
     pub(super) fn heard(&self, incarnation: String, database_ok: bool) {
-        let mut state = self.lock();
-        state.heard.retain(|_, (_, at)| at.elapsed() < PEER_WINDOW);
-        state.heard.insert(incarnation, (database_ok, Instant::now()));
+        self.lock().note(|state| {
+            state.heard.insert(incarnation, (database_ok, Instant::now()));
+        });
     }
 
-    pub(super) fn readiness(&self, own: &str) -> Readiness {
-        let state = self.lock();
+    pub(super) fn readiness(&self) -> Readiness {
+        let mut state = self.lock();
+        // What peers said grows old without anything happening.
+        state.note(|_| {});
         let mut degraded = Vec::new();
         let mut failing = Vec::new();
         if state.draining {
@@ -77,16 +88,13 @@ impl Health {
         if !state.started {
             failing.push("starting");
         }
-        let mut judge = |name, down: Option<Instant>, well: usize, peers: usize| match down {
-            Some(since) if since.elapsed() >= PATIENCE && well * 2 > peers => failing.push(name),
-            Some(_) => degraded.push(name),
-            None => {}
-        };
-        let others = state.heard.iter().filter(|(name, (_, at))| *name != own && at.elapsed() < PEER_WINDOW);
-        let others: Vec<bool> = others.map(|(_, (ok, _))| *ok).collect();
-        judge("database", state.database_down, others.iter().filter(|ok| **ok).count(), others.len());
-        let well = state.peers.iter().filter(|peer| peer.broker_ok).count();
-        judge("broker", state.broker_down, well, state.peers.len());
+        for (name, trouble) in [("database", &state.database), ("broker", &state.broker)] {
+            match trouble.alone_since {
+                Some(since) if since.elapsed() >= PATIENCE => failing.push(name),
+                _ if trouble.down => degraded.push(name),
+                _ => {}
+            }
+        }
         Readiness { ready: failing.is_empty(), degraded, failing }
     }
 
@@ -95,11 +103,25 @@ impl Health {
     }
 }
 
-fn note(down: &mut Option<Instant>, ok: bool) {
-    if ok {
-        *down = None;
-    } else {
-        down.get_or_insert_with(Instant::now);
+impl State {
+    /// Takes something new, and looks at what it means.
+    fn note(&mut self, news: impl FnOnce(&mut Self)) {
+        news(self);
+        self.heard.retain(|_, (_, at)| at.elapsed() < PEER_WINDOW);
+        let well = self.heard.values().filter(|(ok, _)| *ok).count();
+        self.database.judge(well, self.heard.len());
+        let well = self.peers.iter().filter(|peer| peer.broker_ok).count();
+        self.broker.judge(well, self.peers.len());
+    }
+}
+
+impl Trouble {
+    fn judge(&mut self, well: usize, peers: usize) {
+        if self.down && well * 2 > peers {
+            self.alone_since.get_or_insert_with(Instant::now);
+        } else {
+            self.alone_since = None;
+        }
     }
 }
 
@@ -111,8 +133,13 @@ mod tests {
         NodeBeat { incarnation: name.into(), name: name.into(), version: String::new(), broker_ok, draining: false }
     }
 
-    fn down_for_long() -> Option<Instant> {
-        Instant::now().checked_sub(PATIENCE * 2)
+    /// As if what began had begun long ago.
+    fn age(health: &Health) {
+        let mut state = health.lock();
+        let State { database, broker, .. } = &mut *state;
+        for since in [&mut database.alone_since, &mut broker.alone_since].into_iter().flatten() {
+            *since = since.checked_sub(PATIENCE * 2).expect("the machine has run for a while");
+        }
     }
 
     #[test]
@@ -120,24 +147,45 @@ mod tests {
         let health = Health::default();
         health.started();
         health.peers(vec![peer("b", true), peer("c", true)]);
-        health.lock().broker_down = down_for_long();
-        assert_eq!(health.readiness("a").failing, ["broker"]);
+        health.broker(false);
+        assert_eq!(health.readiness().degraded, ["broker"], "not at once");
+        age(&health);
+        assert_eq!(health.readiness().failing, ["broker"]);
         health.peers(vec![peer("b", false), peer("c", true)]);
-        let readiness = health.readiness("a");
+        let readiness = health.readiness();
         assert!(readiness.ready);
         assert_eq!(readiness.degraded, ["broker"]);
     }
 
     #[test]
+    fn who_is_the_last_to_notice_a_return_stays_ready() {
+        let health = Health::default();
+        health.started();
+        for name in ["b", "c"] {
+            health.heard(name.into(), false);
+        }
+        health.database(false);
+        age(&health);
+        for name in ["b", "c"] {
+            health.heard(name.into(), true);
+            assert!(health.readiness().ready, "alone for a moment only");
+        }
+        health.database(true);
+        assert_eq!(health.readiness(), Readiness { ready: true, degraded: vec![], failing: vec![] });
+    }
+
+    #[test]
     fn a_single_node_is_degraded_but_ready() {
         let health = Health::default();
-        assert_eq!(health.readiness("a").failing, ["starting"]);
+        assert_eq!(health.readiness().failing, ["starting"]);
         health.started();
-        health.lock().database_down = down_for_long();
-        assert_eq!(health.readiness("a"), Readiness { ready: true, degraded: vec!["database"], failing: vec![] });
+        health.database(false);
+        age(&health);
+        assert_eq!(health.readiness(), Readiness { ready: true, degraded: vec!["database"], failing: vec![] });
         health.heard("b".into(), true);
-        assert_eq!(health.readiness("a").failing, ["database"]);
+        age(&health);
+        assert_eq!(health.readiness().failing, ["database"]);
         health.drain();
-        assert_eq!(health.readiness("a").failing, ["draining", "database"]);
+        assert_eq!(health.readiness().failing, ["draining", "database"]);
     }
 }
