@@ -9,10 +9,10 @@ use super::Node;
 use super::gate::Frame;
 use super::session::Close;
 use crate::broker::{Channel, Event};
+use crate::failpoints::{self, Point};
 use crate::model::{RoomId, Username};
 use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
-use crate::telemetry::metric;
 
 impl Node {
     pub(super) async fn dispatch(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
@@ -20,6 +20,7 @@ impl Node {
             match event {
                 Event::Heard { channel, payload } => match (channel, Envelope::decode(payload)) {
                     (Channel::Room(room), Some(Envelope::Change { seq, id, text })) => {
+                        failpoints::reach(Point::Hub, |wanted| failpoints::contains(&text, wanted)).await;
                         // Copied, since what is remembered would pin the broker's whole read buffer.
                         let text = Bytes::copy_from_slice(&text);
                         self.offer(room, Frame { seq, id, text });
@@ -28,8 +29,7 @@ impl Node {
                     (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
                     (_, _) => self.metrics.envelopes_unknown.increment(1),
                 },
-                Event::Disturbed(cause) => {
-                    metrics::counter!(metric::BROKER_DISTURBANCES, "cause" => cause.as_str()).increment(1);
+                Event::Disturbed(_) => {
                     self.beacon_now.notify_one();
                     self.comings.mark_stale(self.hub.rooms().iter().map(|room| room.id));
                 }

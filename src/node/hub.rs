@@ -16,6 +16,7 @@ use super::session::{Close, Proof, Session};
 use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::failpoints::{self, Point};
 use crate::model::{RoomId, RoomRef, Slug, User, UserId};
 use crate::store::{Changes, StoreError};
 
@@ -173,6 +174,7 @@ impl Node {
             let broker = self.broker.clone();
             tokio::spawn(async move { broker.subscribe(&channels).await.ok() });
         }
+        failpoints::reach(Point::BeforeHead, |text| room.slug.as_str().contains(text)).await;
         let limit = u32::try_from(self.config.node.memory_frames_per_room).unwrap_or(CHANGES_PAGE).min(CHANGES_PAGE);
         let online = self.presence.online(&[room.id]).await;
         let changes = self.store.recent_changes(room.id, limit).await?.ok_or_else(Error::room_not_found)?;

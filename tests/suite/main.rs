@@ -8,6 +8,7 @@ mod cluster;
 mod conformance;
 mod docs;
 mod engine;
+mod faults;
 mod golden;
 mod http;
 mod layering;

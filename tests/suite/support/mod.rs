@@ -4,8 +4,8 @@
 pub mod broker;
 pub mod browser;
 pub mod cluster;
-pub mod freezer;
 pub mod guardian;
+pub mod measure;
 pub mod node;
 pub mod postgres;
 pub mod proxy;

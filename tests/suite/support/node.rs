@@ -156,6 +156,15 @@ impl Node {
         }
     }
 
+    /// What `/readyz` answers just now: the status, and the names it gives as failing or degraded.
+    pub async fn readiness(&self) -> (u16, Vec<String>) {
+        let http = Http::new(&self.url());
+        let answer = http.call("GET", "/readyz").timeout(Duration::from_secs(5)).send().await.expect("it answers");
+        let told = answer.json();
+        let names = told["failing"].as_array().or(told["degraded"].as_array()).cloned().unwrap_or_default();
+        (answer.status, names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
     /// Whether the process lives.
     pub fn is_running(&self) -> bool {
         let running = self.running.lock().unwrap();

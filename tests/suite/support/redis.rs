@@ -65,10 +65,6 @@ impl Redis {
         format!("redis{cluster}://127.0.0.1:{}", self.port)
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     /// SIGKILL; everything in it is gone.
     pub fn stop_hard(&self) {
         let guardian = self.guardian.lock().unwrap().take().expect("it runs");
