@@ -18,12 +18,12 @@ const SHARE: u32 = 20;
 /// A node whose row is older than this is not counted as a peer.
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
-const BEAT_INTERVAL: Duration = Duration::from_secs(3);
+pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(3);
 
 impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
         let mut health = self.broker.health();
-        let mut beaten = None::<Instant>;
+        let mut beaten = None::<(Instant, bool)>;
         let mut purged = Instant::now();
         let mut window = revoked::KEPT;
         let mut looked_at = Instant::now();
@@ -41,9 +41,12 @@ impl Node {
                 Err(error) => tracing::debug!(%error, "the beacon could not look"),
             }
             window = window.max(looked_at.elapsed() + revoked::WINDOW);
-            if beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
-                self.beat().await;
-                beaten = Some(Instant::now());
+            let hearing = self.broker.health().borrow().hearing;
+            self.health.broker(hearing);
+            // Peers judge themselves by what this node says of its broker, so they are told at once when that changes.
+            if beaten.is_none_or(|(at, said)| at.elapsed() >= BEAT_INTERVAL || said != hearing) {
+                self.beat(hearing).await;
+                beaten = Some((Instant::now(), hearing));
             }
             self.close_idle_rooms();
             if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
@@ -103,10 +106,10 @@ impl Node {
         inner.gate.note_head(head.seq, Instant::now());
         let repair = inner.needs_repair(Instant::now());
         let recheck = head.access != inner.access;
-        drop(inner);
         if behind && self.broker.health().borrow().hearing {
-            self.metrics.beacon_repairs.increment(1);
+            inner.overdue = Some(head.seq);
         }
+        drop(inner);
         if repair {
             self.spawn_repair(room);
         }
@@ -116,8 +119,7 @@ impl Node {
     }
 
     /// Writes this node's row, reads its peers', and tells them over the broker how its database fares.
-    async fn beat(&self) {
-        let broker_ok = self.broker.health().borrow().hearing;
+    async fn beat(&self, broker_ok: bool) {
         let beat = NodeBeat {
             incarnation: self.incarnation.0.clone(),
             name: self.name.clone(),
@@ -132,6 +134,5 @@ impl Node {
         }
         let notice = Notice::Node { incarnation: self.incarnation.0.clone(), database_ok };
         self.broker.publish(Channel::Cluster, Envelope::from(notice).encode());
-        self.health.broker(broker_ok);
     }
 }

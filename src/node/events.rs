@@ -65,7 +65,9 @@ impl Node {
         match notice {
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
             Notice::UserDisabled { user } => self.hub.close_where(Close::AccountDisabled, |s| s.user.id == user),
-            Notice::Node { incarnation, database_ok } => self.health.heard(incarnation, database_ok),
+            Notice::Node { incarnation, database_ok } if incarnation != self.incarnation.0 => {
+                self.health.heard(incarnation, database_ok)
+            }
             _ => {}
         }
     }

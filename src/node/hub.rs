@@ -221,6 +221,9 @@ impl Node {
                 match wait {
                     Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
                     _ => {
+                        if room.lock().is_overdue() && node.broker.health().borrow().hearing {
+                            node.metrics.beacon_repairs.increment(1);
+                        }
                         if let Err(error) = node.repair(&room, "hole").await {
                             tracing::debug!(%error, "a hole could not be read yet");
                             tokio::time::sleep(REPAIR_RETRY).await;

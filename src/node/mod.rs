@@ -131,7 +131,7 @@ impl Node {
     }
 
     pub fn readiness(&self) -> Readiness {
-        self.health.readiness(&self.incarnation.0)
+        self.health.readiness()
     }
 
     /// Returns once the node serves.

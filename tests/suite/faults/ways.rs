@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::trial::{HEALED, Trial, WRITER};
+use super::trial::{HEALED, READER, Trial, WRITER};
 use crate::support::cluster::Cluster;
 use crate::support::measure::SLACK;
 use crate::support::node::unique;
@@ -14,12 +14,15 @@ async fn postgres_answers_a_commit_and_the_answer_is_lost() {
     let fault = "the Postgres connection cut between COMMIT and its answer";
     let mut trial = Trial::start(fault, Cluster::of(3).postgres_proxied(WRITER)).await;
     let watch = trial.watch();
+    let repairs = trial.cluster.nodes[READER].metric("salon_beacon_repairs_total").await;
     for round in 0..5 {
         let content = format!("unanswered {round}");
         trial.cluster.postgres_proxy(WRITER).cut_at_answer(&content);
         trial.across(&content, "acknowledged and delivered", HEALED).await;
     }
     assert_eq!(trial.cluster.postgres_proxy(WRITER).fired(), 5, "no answer was lost, so nothing was tested");
+    let repairs = trial.cluster.nodes[READER].metric("salon_beacon_repairs_total").await - repairs;
+    trial.counted("never announced, left to the beacon", repairs, 0);
     watch.always_ready(&[0, 1, 2]);
     trial.end().await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const SLACK: u32 = 3;
 
 /// Names a file to which every line is added as well, since a passing test's output is not shown.
-const FILE: &str = "SALON_FAULTS_FILE";
+const FILE: &str = "FAULTS_FILE";
 
 /// Prints `fault: …: …; measured … s; bound … s`, and fails when the promise is broken by more than [`SLACK`] allows.
 #[track_caller]
