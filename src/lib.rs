@@ -6,6 +6,7 @@ pub mod broker;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod failpoints;
 pub mod http;
 pub mod model;
 pub mod node;

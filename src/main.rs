@@ -63,6 +63,8 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = salon::failpoints::setup();
     let cli = Cli::parse();
     let failure = match run(cli) {
         Ok(()) => return ExitCode::SUCCESS,

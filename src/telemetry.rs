@@ -223,7 +223,7 @@ table! {
     DATABASE_UP = "salon_database_up", Gauge, Count, "1 while the database answers.";
     DATABASE_NOT_DURABLE = "salon_database_not_durable", Gauge, Count,
         "Database settings under which an acknowledged message could be lost; must be 0.";
-    GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count ["cause": "hole" "resume" "silence"], "Holes that a gate filled from the store.";
+    GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count ["cause": "hole" "resume"], "Holes that a gate filled from the store.";
     BEACON_REPAIRS = "salon_beacon_repairs_total", Counter, Count,
         "Rooms found behind by comparing with the database although the broker was well: a bug alarm.";
     BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::metrics::Metrics;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::failpoints::{self, Point};
 use crate::model::{RoomId, Slug, User};
 use crate::store::{Append, Appended, Change, Changed, Store, StoreError};
 
@@ -246,9 +247,12 @@ impl Appender {
                         What::Change(_) => None,
                     })
                     .collect();
-                tokio::spawn(
-                    async move { Ok(store.append(&sends, wait).await?.into_iter().map(Stored::Append).collect()) },
-                )
+                tokio::spawn(async move {
+                    failpoints::reach(Point::BeforeCommit, |text| holds(&sends, text)).await;
+                    let stored = store.append(&sends, wait).await?;
+                    failpoints::reach(Point::AfterCommit, |text| holds(&sends, text)).await;
+                    Ok(stored.into_iter().map(Stored::Append).collect())
+                })
             }
         };
         let outcome = loop {
@@ -389,6 +393,10 @@ fn settle(batch: Vec<Job>, outcomes: Vec<Stored>, committed: &impl Committed) ->
         }
     }
     busy
+}
+
+fn holds(sends: &[Append], text: &str) -> bool {
+    sends.iter().any(|send| send.content.as_str().contains(text))
 }
 
 fn rooms_of(batch: &[Job]) -> Vec<RoomId> {

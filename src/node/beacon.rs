@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::hub::Cause;
 use super::revoked;
 use super::room::Room;
 use crate::broker::Channel;
@@ -22,12 +21,12 @@ const REST_MIN: Duration = Duration::from_millis(50);
 /// A node whose row is older than this is not counted as a peer.
 pub(super) const PEER_WINDOW: Duration = Duration::from_secs(15);
 /// Between two writes of this node's row.
-const BEAT_INTERVAL: Duration = Duration::from_secs(3);
+pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(3);
 
 impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
         let mut health = self.broker.health();
-        let mut beaten = None::<Instant>;
+        let mut beaten = None::<(Instant, bool)>;
         // A database that is read and takes no writes, as on a full disk, is not well.
         let mut written = Ok(());
         let mut purged = Instant::now();
@@ -46,9 +45,13 @@ impl Node {
                 (looked_at, window) = (started, revoked::WINDOW);
             }
             window = window.max(looked_at.elapsed() + revoked::WINDOW);
-            if written.is_err() || beaten.is_none_or(|at| at.elapsed() >= BEAT_INTERVAL) {
-                written = self.beat().await;
-                beaten = Some(Instant::now());
+            let hearing = self.broker.health().borrow().hearing;
+            self.health.broker(hearing);
+            // Peers judge themselves by what this node says of its broker, so they are told at once when that changes.
+            let due = beaten.is_none_or(|(at, said)| at.elapsed() >= BEAT_INTERVAL || said != hearing);
+            if due || written.is_err() {
+                written = self.beat(hearing).await;
+                beaten = Some((Instant::now(), hearing));
                 // The latest word, and the one that peers were given: theirs and ours must not differ.
                 self.judge_database(written.as_ref(), &mut complaint);
             }
@@ -135,11 +138,13 @@ impl Node {
         inner.gate.note_head(head.seq, Instant::now());
         let repair = inner.needs_repair(Instant::now());
         let recheck = head.access != inner.access.version();
+        if behind && self.broker.health().borrow().hearing {
+            inner.overdue = Some(head.seq);
+        }
         drop(inner);
-        let cause = if behind && self.broker.health().borrow().hearing { Cause::Silence } else { Cause::Hole };
         if !recheck {
             if repair {
-                self.spawn_repair(room, cause);
+                self.spawn_repair(room);
             }
             return;
         }
@@ -148,14 +153,13 @@ impl Node {
         tokio::spawn(async move {
             node.recheck_access(&room, None).await;
             if repair {
-                node.spawn_repair(&room, cause);
+                node.spawn_repair(&room);
             }
         });
     }
 
     /// Writes this node's row, reads its peers', and tells them over the broker how its database fares.
-    async fn beat(&self) -> Result<(), StoreError> {
-        let broker_ok = self.broker.health().borrow().hearing;
+    async fn beat(&self, broker_ok: bool) -> Result<(), StoreError> {
         let beat = NodeBeat {
             incarnation: self.incarnation.0.clone(),
             name: self.name.clone(),
@@ -167,7 +171,6 @@ impl Node {
         let database_ok = peers.is_ok();
         let notice = Notice::Node { incarnation: self.incarnation.0.clone(), database_ok };
         self.broker.publish(Channel::Cluster, Envelope::from(notice).encode());
-        self.health.broker(broker_ok);
         let others = peers?.into_iter().filter(|peer| peer.incarnation != self.incarnation.0);
         self.health.peers(others.collect());
         Ok(())

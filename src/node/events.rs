@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Node;
 use super::gate::Frame;
 use crate::broker::{Channel, Event};
+use crate::failpoints::{self, Point};
 use crate::model::{RoomId, Username};
 use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
@@ -18,6 +19,7 @@ impl Node {
             match event {
                 Event::Heard { channel, payload } => match (channel, Envelope::decode(payload)) {
                     (Channel::Room(room), Some(Envelope::Change { seq, id, text })) => {
+                        failpoints::reach(Point::Hub, |wanted| failpoints::contains(&text, wanted)).await;
                         // Copied, since what is remembered would pin the broker's whole read buffer.
                         let text = Bytes::copy_from_slice(&text);
                         self.offer(room, Frame { seq, id, text });
@@ -63,7 +65,9 @@ impl Node {
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
             // Since when, the store says: a token issued after the account was enabled again holds.
             Notice::UserDisabled { .. } => self.beacon_now.notify_one(),
-            Notice::Node { incarnation, database_ok } => self.health.heard(incarnation, database_ok),
+            Notice::Node { incarnation, database_ok } if incarnation != self.incarnation.0 => {
+                self.health.heard(incarnation, database_ok);
+            }
             _ => {}
         }
     }

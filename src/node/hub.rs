@@ -19,6 +19,7 @@ use super::session::{Close, Proof, Session};
 use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::failpoints::{self, Point};
 use crate::model::{RoomId, RoomRef, Slug, User, UserId};
 use crate::protocol::frames::ServerFrame;
 use crate::store::{Changes, StoreError};
@@ -48,27 +49,6 @@ pub struct Hub {
     next_session: AtomicU64,
     pub(super) budget: Budget,
     memory_used: Arc<AtomicUsize>,
-}
-
-/// Why a room is read from the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// A hint told of something and not of what came before it, or hints are known to be lost.
-    Hole,
-    /// Nothing told of it, although the broker is well: only comparing with the store did.
-    Silence,
-    /// A client knows more than this node.
-    Resume,
-}
-
-impl Cause {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Hole => "hole",
-            Self::Silence => "silence",
-            Self::Resume => "resume",
-        }
-    }
 }
 
 impl Hub {
@@ -213,6 +193,7 @@ impl Node {
             let broker = self.broker.clone();
             tokio::spawn(async move { broker.subscribe(&channels).await.ok() });
         }
+        failpoints::reach(Point::BeforeHead, |text| room.slug.as_str().contains(text)).await;
         let limit = u32::try_from(self.config.node.memory_frames_per_room).unwrap_or(CHANGES_PAGE).min(CHANGES_PAGE);
         let online = self.presence.online(&[room.id]).await;
         let changes = self.store.recent_changes(room.id, limit).await?.ok_or_else(Error::room_not_found)?;
@@ -225,7 +206,7 @@ impl Node {
         }
         open_gate(&mut inner, &room.slug, changes);
         if inner.needs_repair(Instant::now()) {
-            self.spawn_repair(room, Cause::Hole);
+            self.spawn_repair(room);
         }
         Ok(())
     }
@@ -235,12 +216,12 @@ impl Node {
         if let Some(room) = self.hub.room(id)
             && room.lock().offer(frame)
         {
-            self.spawn_repair(&room, Cause::Hole);
+            self.spawn_repair(&room);
         }
     }
 
     /// Sees to a hole: waits as long as the broker's lag warrants, then reads what is missing.
-    pub(super) fn spawn_repair(self: &Arc<Self>, room: &Arc<Room>, cause: Cause) {
+    pub(super) fn spawn_repair(self: &Arc<Self>, room: &Arc<Room>) {
         let (node, room) = (self.clone(), room.clone());
         tokio::spawn(async move {
             loop {
@@ -259,7 +240,10 @@ impl Node {
                 match wait {
                     Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
                     _ => {
-                        if let Err(error) = node.repair(&room, cause).await {
+                        if room.lock().is_overdue() && node.broker.health().borrow().hearing {
+                            node.metrics.beacon_repairs.increment(1);
+                        }
+                        if let Err(error) = node.repair(&room, "hole").await {
                             tracing::debug!(%error, "a hole could not be read yet");
                             tokio::time::sleep(REPAIR_RETRY).await;
                         }
@@ -270,11 +254,8 @@ impl Node {
     }
 
     /// Reads all changes after the gate's position, once for the whole node, and delivers them in order.
-    pub(super) async fn repair(self: &Arc<Self>, room: &Arc<Room>, cause: Cause) -> Result<()> {
-        metrics::counter!(metric::GATE_REPAIRS, "cause" => cause.as_str()).increment(1);
-        if cause == Cause::Silence {
-            self.metrics.beacon_repairs.increment(1);
-        }
+    pub(super) async fn repair(self: &Arc<Self>, room: &Arc<Room>, cause: &'static str) -> Result<()> {
+        metrics::counter!(metric::GATE_REPAIRS, "cause" => cause).increment(1);
         loop {
             let position = room.lock().gate.position();
             let Some(changes) = self.store.changes_after(room.id, position, CHANGES_PAGE).await? else {

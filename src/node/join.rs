@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::catch_up::{Meeting, Page, Start, frames, meet, take_page};
-use super::hub::{CHANGES_PAGE, Cause};
+use super::hub::CHANGES_PAGE;
 use super::room::{Inner, Room};
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -155,7 +155,7 @@ impl Node {
         };
         if after > position {
             // Another node may have told it what our hints have not yet: the store knows.
-            self.repair(room, Cause::Resume).await?;
+            self.repair(room, "resume").await?;
             if after > room.lock().gate.position() {
                 return self.latest(room, wish.limit, true).await;
             }

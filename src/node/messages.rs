@@ -163,11 +163,10 @@ impl Node {
 pub(super) struct Delivering(pub Arc<Node>);
 
 impl Committed for Delivering {
+    /// Also what was stored before: the answer to it, or the node that stored it, may have been lost before anybody was
+    /// told. To gates that know it, it is an echo.
     fn committed(&self, job: &Job, stored: &Stored) {
-        let message = match stored {
-            Stored::Append(Appended::Stored { .. }) | Stored::Change(Changed::Done(_)) => told(job, stored).message,
-            _ => return,
-        };
+        let message = told(job, stored).message;
         self.0.deliver(message.room, message.seq, message.id, encode_change(&message, &job.slug));
     }
 }

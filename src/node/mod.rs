@@ -137,7 +137,7 @@ impl Node {
     }
 
     pub fn readiness(&self) -> Readiness {
-        self.health.readiness(&self.incarnation.0)
+        self.health.readiness()
     }
 
     /// Counts one HTTP request; [`Error::RateLimited`] when there were too many.

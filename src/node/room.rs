@@ -18,7 +18,7 @@ use super::queue::{Push, delivery_text};
 use super::session::Session;
 use super::view::View;
 use crate::config::Config;
-use crate::model::{Epoch, RoomId, Slug, Username};
+use crate::model::{Epoch, RoomId, Seq, Slug, Username};
 use crate::presence::{Incarnation, Online};
 use crate::protocol::frames::ServerFrame;
 
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub empty_since: Instant,
     /// Somebody is seeing to the hole.
     pub repairing: bool,
+    /// The head by which the beacon found this room behind although the broker was well. Its hint may only be late.
+    pub overdue: Option<Seq>,
     pub view: View,
     /// Over the bound: counts are told instead of names.
     counting: bool,
@@ -82,6 +84,7 @@ impl Room {
             closed: false,
             empty_since: Instant::now(),
             repairing: false,
+            overdue: None,
             view: View::default(),
             counting: false,
             sessions: Sessions::default(),
@@ -129,6 +132,11 @@ impl Inner {
         let needs = !self.repairing && self.gate.hole_age(now).is_some();
         self.repairing |= needs;
         needs
+    }
+
+    /// Whether what the beacon found missing is missing still; asked once, when patience is over.
+    pub fn is_overdue(&mut self) -> bool {
+        self.overdue.take().is_some_and(|head| head > self.gate.position())
     }
 
     pub fn deliver(&mut self, deliveries: &[Delivery]) {

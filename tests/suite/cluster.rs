@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use salon::engine::http::Account;
 use salon::engine::socket::{Incoming, Opening, Socket};
-use salon::engine::workload::{Mix, Pace, Plan, Stop};
+use salon::engine::workload::{Pace, Plan, Stop};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -134,30 +134,6 @@ async fn await_online(cluster: &Cluster, node: usize, who: &Account, room: &str,
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_last_hint_is_healed() {
-    let cluster = Cluster::of(2).proxied(0).start().await;
-    let (reader, writer) = (cluster.user(0, "reader").await, cluster.user(1, "writer").await);
-    let room = writer.http.create_room(&unique("tail"), "public").await.expect("a room").slug;
-    let mut reading = joined(&cluster, 0, &reader, &room).await;
-    let mut writing = joined(&cluster, 1, &writer, &room).await;
-    let send = |content: &str| json!({"type": "send", "room": room, "content": content});
-    writing.ask(send("this one passes")).await.expect("an ack");
-    reading.expect("chat_message").await.expect("the first one");
-    let proxy = cluster.proxy(0);
-    proxy.swallow("lost on the way");
-    let sent = Instant::now();
-    assert_eq!(writing.ask(send("lost on the way")).await.expect("an ack")["type"], "ack");
-    let healed = reading
-        .expect_where("the lost message", Duration::from_secs(9), |frame| frame["content"] == "lost on the way")
-        .await
-        .expect("it is healed");
-    eprintln!("a lost last hint was healed after {:?} (promised: 3 s)", sent.elapsed());
-    assert_eq!((&healed["seq"], &healed["from"]), (&json!(2), &Value::Null), "{healed}");
-    assert!(proxy.swallowed() >= 1, "the hint was not lost, so nothing was tested");
-    assert!(cluster.nodes[0].metric("salon_beacon_repairs_total").await >= 1.0, "the repair is counted");
-}
-
 /// As after a backup was put back: what a client holds of before is worth nothing, and it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_went_back_starts_the_room_anew() {
@@ -207,34 +183,6 @@ async fn a_clock_that_went_back_starts_the_room_anew() {
         noticed += node.metric("salon_clock_went_back_total").await;
     }
     assert!(noticed >= 1.0, "an operator can see it");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_may_die_and_come_back() {
-    let cluster = Cluster::of(3).own_redis().start().await;
-    let calm = Mix { cut: 0.0, ..Plan::default().mix };
-    let plan = Plan { stop: Stop::Told, pace: Pace::InFlight(2), mix: calm, ..plan(&cluster, "redis") };
-    let running = plan.start().await.expect("the workload starts");
-    let (reader, writer) = (cluster.user(0, "reader").await, cluster.user(1, "writer").await);
-    let room = writer.http.create_room(&unique("outage"), "public").await.expect("a room").slug;
-    let mut reading = joined(&cluster, 0, &reader, &room).await;
-    let mut writing = joined(&cluster, 1, &writer, &room).await;
-    running.progress(100, PROGRESS).await.expect("it works before");
-    cluster.redis().stop_hard();
-    for (round, within) in [(1, Duration::from_secs(18)), (2, Duration::from_secs(18)), (3, Duration::from_secs(18))] {
-        let content = format!("round {round} without Redis");
-        let sent = Instant::now();
-        let ack = writing.ask(json!({"type": "send", "room": room, "content": content})).await.expect("an ack");
-        assert_eq!(ack["type"], "ack", "Redis is no part of an ack: {ack}");
-        let what = "the message of the other node";
-        reading.expect_where(what, within, |frame| frame["content"] == content.as_str()).await.expect("it comes");
-        eprintln!("without Redis, round {round}: delivered across nodes after {:?}", sent.elapsed());
-    }
-    running.progress(100, PROGRESS).await.expect("it works without Redis");
-    cluster.redis().start_again();
-    running.progress(100, PROGRESS).await.expect("it works after Redis came back");
-    let finished = running.finish(QUIET).await.expect("the workload ends");
-    assert_green("Redis killed and restarted", &finished, &nodes(&cluster));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,13 @@
-//! What is promised, held against one fault after the other: each test breaks one thing on purpose.
+//! The matrix of faults: what is promised, held against one fault after the other. Each is one small test that breaks one
+//! thing on purpose, and prints what it measured.
 
 mod database;
 mod embedded;
+mod hints;
+#[cfg(feature = "failpoints")]
+mod moments;
 mod nodes;
+mod outages;
 mod readers;
-
-use std::time::Duration;
-
-/// How often a promised bound a noisy machine may take.
-const NOISE: u32 = 3;
-
-/// One line of the report, and the judgement.
-#[track_caller]
-pub fn measured(fault: &str, took: Duration, bound: Duration) {
-    println!("fault: {fault}; measured {took:.2?}; bound {bound:?}");
-    assert!(took <= NOISE * bound, "{fault}: {took:?}, and {bound:?} is promised");
-}
+mod trial;
+mod ways;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// From the ground up. Modules of one layer do not know each other, those on the ground aside.
 const LAYERS: &[&[&str]] = &[
-    &["model", "protocol", "error", "config", "telemetry", "tls"],
+    &["model", "protocol", "error", "config", "telemetry", "tls", "failpoints"],
     &["redis"],
     &["store", "broker", "presence", "auth"],
     &["node"],
@@ -19,6 +19,7 @@ const APART: &str = "engine";
 
 /// Crates that may be named in these places only (files or folders under `src/`, without `.rs`).
 const DRIVERS: &[(&str, &[&str])] = &[
+    ("fail", &["failpoints"]),
     ("axum", &["http", "ws", "lib"]),
     ("tower_http", &["http", "ws", "lib"]),
     ("fred", &["redis", "broker/redis", "presence/redis"]),

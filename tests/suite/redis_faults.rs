@@ -10,7 +10,7 @@ use salon::model::{RoomId, Username};
 use salon::presence::{Incarnation, Presence};
 
 use crate::support::broker::{Peer, redis_config};
-use crate::support::freezer::{Direction, Freezer};
+use crate::support::proxy::{Proxy, Way};
 use crate::support::redis::Redis;
 
 /// From an outage to `hearing = false`, and from its end to `hearing = true`.
@@ -38,9 +38,10 @@ async fn hears_in(peer: &mut Peer, rooms: impl IntoIterator<Item = i64>) {
 
 #[tokio::test]
 async fn subscribing_ends_when_redis_has_done_it() {
-    let freezer = Freezer::start_slow(Redis::shared().address(), Duration::from_millis(20)).await;
     let config = redis_config(Redis::shared());
-    let slow = config::Redis { url: Some(format!("redis://{}", freezer.address())), ..config.clone() };
+    let proxy = Proxy::redis(&Redis::shared().url()).await;
+    proxy.delay(Way::ToServer, Duration::from_millis(20), Duration::ZERO);
+    let slow = config::Redis { url: Some(proxy.url(&Redis::shared().url())), ..config.clone() };
     let (mut hearer, speaker) = (hearing(&slow).await, hearing(&config).await);
     for id in 1..=20 {
         hearer.broker.subscribe(&[room(id)]).await.unwrap();
@@ -136,13 +137,13 @@ async fn subscribing_while_redis_is_away_fails_soon_and_is_made_good() {
 }
 
 /// The connection stays open and looks well, only nothing arrives (or nothing goes) by it any more.
-async fn a_frozen_connection(direction: Direction) {
+async fn a_frozen_connection(way: Way) {
     let redis = Redis::start();
-    let freezer = Freezer::start(redis.address()).await;
-    let config = config::Redis { url: Some(format!("redis://{}", freezer.address())), ..redis_config(&redis) };
+    let proxy = Proxy::redis(&redis.url()).await;
+    let config = config::Redis { url: Some(proxy.url(&redis.url())), ..redis_config(&redis) };
     let mut peer = hearing(&config).await;
     peer.broker.subscribe(&[room(1), room(2)]).await.unwrap();
-    freezer.freeze(direction);
+    proxy.freeze(way);
     println!("noticed after {:?}", peer.until_deaf(NOTICED).await);
     println!("back after {:?}", peer.until_hearing(BACK).await);
     peer.is_disturbed_by(Disturbance::Replaced).await;
@@ -151,12 +152,12 @@ async fn a_frozen_connection(direction: Direction) {
 
 #[tokio::test]
 async fn nothing_arrives_any_more() {
-    a_frozen_connection(Direction::ToClient).await;
+    a_frozen_connection(Way::ToClient).await;
 }
 
 #[tokio::test]
 async fn nothing_goes_out_any_more() {
-    a_frozen_connection(Direction::ToServer).await;
+    a_frozen_connection(Way::ToServer).await;
 }
 
 #[tokio::test]

@@ -140,12 +140,12 @@ async fn a_hint_ends_login_sessions_on_other_nodes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_hint_and_the_command_line_end_them_too() {
-    let cluster = Cluster::of(2).proxied(1).start().await;
-    cluster.proxy(1).swallow("session_ended");
+    let cluster = Cluster::of(2).redis_proxied(1).start().await;
+    cluster.redis_proxy(1).swallow("session_ended");
     for door in OF_USERS {
         goes_through(&cluster, door, Duration::from_secs(3), "with the hint lost").await;
     }
-    assert!(cluster.proxy(1).swallowed() >= OF_USERS.len(), "hints came through, so nothing was tested");
+    assert!(cluster.redis_proxy(1).swallowed() >= OF_USERS.len(), "hints came through, so nothing was tested");
     for door in OF_OPERATORS {
         goes_through(&cluster, door, Duration::from_secs(3), "with no hint").await;
     }
@@ -169,8 +169,8 @@ async fn without_redis_they_end_through_the_database() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_than_a_page_of_them_end_too() {
     const SESSIONS: usize = 5;
-    let cluster = Cluster::of(2).proxied(1).env("SALON_NODE__BEACON_CHUNK", "2").start().await;
-    cluster.proxy(1).swallow("session_ended");
+    let cluster = Cluster::of(2).redis_proxied(1).env("SALON_NODE__BEACON_CHUNK", "2").start().await;
+    cluster.redis_proxy(1).swallow("session_ended");
     let alice = cluster.user(0, "alice").await;
     let mut sockets = Vec::new();
     for _ in 0..SESSIONS {
@@ -183,7 +183,7 @@ async fn more_than_a_page_of_them_end_too() {
     for socket in &mut sockets {
         assert_eq!(socket.closed(Duration::from_secs(9)).await.expect("closed"), Some(4501));
     }
-    assert!(cluster.proxy(1).swallowed() >= SESSIONS, "hints came through, so nothing was tested");
+    assert!(cluster.redis_proxy(1).swallowed() >= SESSIONS, "hints came through, so nothing was tested");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

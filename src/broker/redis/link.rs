@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::broker::Disturbance;
 use crate::broker::outlet::Outlet;
+use crate::failpoints::{self, Point};
 use crate::redis::{Connection, Names, Settings, Topic, timed_out};
 
 /// Channels in one SUBSCRIBE; a command of that many stays well below what a socket buffers.
@@ -195,7 +196,13 @@ async fn read(mut messages: Receiver<Message>, ear: Arc<Ear>, active: Arc<Atomic
             continue;
         }
         match message {
-            Ok(message) => ear.hear(message),
+            Ok(message) => {
+                failpoints::reach(Point::Hint, |text| {
+                    message.value.as_bytes().is_some_and(|payload| failpoints::contains(payload, text))
+                })
+                .await;
+                ear.hear(message);
+            }
             // The oldest are gone; the next call goes on with what is left.
             Err(RecvError::Lagged(_)) => ear.outlet.disturb(Disturbance::Lagged),
             Err(RecvError::Closed) => return,

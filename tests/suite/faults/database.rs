@@ -9,8 +9,8 @@ use salon::engine::workload::{Finished, Mix, Pace, Plan, Stop, percentile};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::{NOISE, measured};
 use crate::support::cluster::{Cluster, SECRET, assert_green};
+use crate::support::measure::{SLACK, measured};
 use crate::support::node::{Node, Settings, unique};
 use crate::support::postgres::{self, Postgres};
 use crate::support::redis::Redis;
@@ -59,7 +59,7 @@ pub async fn degraded(node: &Node) -> Value {
 
 /// Waits until it is ready and nothing is degraded.
 pub async fn well(node: &Node) {
-    let deadline = Instant::now() + NOISE * NORMAL_AGAIN;
+    let deadline = Instant::now() + SLACK * NORMAL_AGAIN;
     loop {
         let told = degraded(node).await;
         if told == json!([]) {
@@ -155,7 +155,7 @@ async fn postgres_stopped_immediate_and_started_under_load() {
             waiting = waiting.max(nodes[number].metric("salon_append_queue").await);
         }
     }
-    measured("Postgres stopped immediate: a send is answered `unavailable`", slowest, ANSWERED);
+    measured("Postgres stopped immediate", "a send is answered `unavailable`", slowest, ANSWERED);
     // Each client holds back what it has no answer for.
     let most = (CLIENTS * IN_FLIGHT + 1) as f64;
     println!("fault: Postgres stopped immediate: sends waiting on a node; measured {waiting}; bound {most}");
@@ -167,13 +167,13 @@ async fn postgres_stopped_immediate_and_started_under_load() {
     server.start_again();
     let returned = Instant::now();
     for socket in &mut sockets {
-        until_acked(socket, &send(&room, &unique("after")), NOISE * NORMAL_AGAIN).await;
+        until_acked(socket, &send(&room, &unique("after")), SLACK * NORMAL_AGAIN).await;
     }
-    running.progress(1, NOISE * NORMAL_AGAIN).await.expect("the workload goes on");
-    measured("Postgres started again: sends are stored on every node", returned.elapsed(), NORMAL_AGAIN);
+    running.progress(1, SLACK * NORMAL_AGAIN).await.expect("the workload goes on");
+    measured("Postgres started again", "sends are stored on every node", returned.elapsed(), NORMAL_AGAIN);
     for node in &nodes {
         // The last one to notice the return hears for a moment that all others are well, and takes itself for alone.
-        node.ready(NOISE * NORMAL_AGAIN).await.expect("ready again");
+        node.ready(SLACK * NORMAL_AGAIN).await.expect("ready again");
         well(node).await;
     }
     running.progress(200, PROGRESS).await.expect("it goes on");
@@ -217,8 +217,8 @@ async fn backends_terminated_at_random() {
     println!("fault: {terminated} backends terminated in {FOR:?}; {during} acks meanwhile");
     assert!(terminated > 20, "only {terminated} were terminated, so little was tested");
     assert!(during > 20, "hardly anything was stored meanwhile: {during}");
-    running.progress(50, NOISE * NORMAL_AGAIN).await.expect("it goes on");
-    measured("backends terminated at random: 50 acks after the last", ended.elapsed(), NORMAL_AGAIN);
+    running.progress(50, SLACK * NORMAL_AGAIN).await.expect("it goes on");
+    measured("backends terminated at random", "50 acks after the last", ended.elapsed(), NORMAL_AGAIN);
     for node in &cluster.nodes {
         well(node).await;
     }
@@ -272,9 +272,9 @@ async fn a_held_clock_stops_its_room_alone() {
         let newcomer = cluster.user(round % 2, "newcomer").await;
         let asked = Instant::now();
         joined(&cluster.url(round % 2), &newcomer, &running.rooms[0]).await;
-        measured("one room's clock held: somebody new enters another room", asked.elapsed(), UNAFFECTED);
+        measured("one room's clock held", "somebody new enters another room", asked.elapsed(), UNAFFECTED);
     }
-    measured("one room's clock held: a send there is answered `unavailable`", slowest, ANSWERED);
+    measured("one room's clock held", "a send there is answered `unavailable`", slowest, ANSWERED);
     let beside = running.acked() - before;
     println!("fault: one room's clock held {HELD:?}; {beside} acks in other rooms");
     assert!(beside >= 40 * HELD.as_secs() / 4, "other rooms hardly moved: {beside}");
@@ -284,10 +284,10 @@ async fn a_held_clock_stops_its_room_alone() {
     holder.batch_execute("COMMIT").await.expect("the clock is free");
     let freed = Instant::now();
     for (node, socket) in sockets.iter_mut().enumerate() {
-        let ack = until_acked(socket, &send(&room.slug, &format!("during-1-{node}")), NOISE * NORMAL_AGAIN).await;
+        let ack = until_acked(socket, &send(&room.slug, &format!("during-1-{node}")), SLACK * NORMAL_AGAIN).await;
         println!("fault: one room's clock held: the retry is a duplicate: {}", ack["duplicate"]);
     }
-    measured("one room's clock held: sends there after it was freed", freed.elapsed(), NORMAL_AGAIN);
+    measured("one room's clock held", "sends there after it was freed", freed.elapsed(), NORMAL_AGAIN);
 
     let history = alice.http.history(&room.slug).await.expect("history");
     let mut nonces: Vec<_> = history.messages.iter().map(|message| message.nonce.clone()).collect();
@@ -298,5 +298,5 @@ async fn a_held_clock_stops_its_room_alone() {
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("one room's clock held", &finished, &cluster.nodes.iter().collect::<Vec<_>>());
     let p99 = percentile(&finished.timings().ack, 0.99);
-    measured("one room's clock held: p99 of acks in other rooms", p99, UNAFFECTED);
+    measured("one room's clock held", "p99 of acks in other rooms", p99, UNAFFECTED);
 }

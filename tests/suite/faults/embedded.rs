@@ -12,9 +12,9 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::database::{PROGRESS, QUIET, assert_nothing_refused, degraded, joined, well};
-use super::{NOISE, measured};
 use crate::support::cluster::assert_green;
 use crate::support::guardian::Guardian;
+use crate::support::measure::{SLACK, measured};
 use crate::support::node::{Single, unique};
 
 const ANSWERED: Duration = Duration::from_secs(5);
@@ -124,13 +124,13 @@ async fn a_full_disk_refuses_nothing_and_loses_nothing() {
             assert_eq!(answer["code"], "unavailable", "never refused: {answer}");
             told += 1;
         }
-        measured("SQLite's disk full: a send is answered `unavailable`", slowest, ANSWERED);
+        measured("SQLite's disk full", "a send is answered `unavailable`", slowest, ANSWERED);
         let full = Instant::now();
         while degraded(&single.node).await != json!(["database"]) {
-            assert!(full.elapsed() < NOISE * TOLD, "a full disk is not told of");
+            assert!(full.elapsed() < SLACK * TOLD, "a full disk is not told of");
             sleep(Duration::from_millis(50)).await;
         }
-        measured(&format!("SQLite's disk full, round {round}: told by /readyz"), full.elapsed(), TOLD);
+        measured(&format!("SQLite's disk full, round {round}"), "told by /readyz", full.elapsed(), TOLD);
         let history = alice.http.history(&room).await.expect("history is read without space");
         let has = |nonce: &String| history.messages.iter().any(|message| message.nonce.as_ref() == Some(nonce));
         assert!(acked.iter().all(has), "what was acknowledged is there");
@@ -143,9 +143,9 @@ async fn a_full_disk_refuses_nothing_and_loses_nothing() {
                 break;
             }
             assert_eq!(answer["code"], "unavailable", "{answer}");
-            assert!(freed.elapsed() < NOISE * NORMAL_AGAIN, "it does not come back");
+            assert!(freed.elapsed() < SLACK * NORMAL_AGAIN, "it does not come back");
         }
-        measured("SQLite's disk has space again: a send is stored", freed.elapsed(), NORMAL_AGAIN);
+        measured("SQLite's disk has space again", "a send is stored", freed.elapsed(), NORMAL_AGAIN);
         well(&single.node).await;
         running.progress(50, PROGRESS).await.expect("it goes on");
     }
@@ -178,5 +178,5 @@ async fn killed_twenty_times_while_it_commits() {
         let finished = running.finish(QUIET).await.expect("the workload ends");
         assert_green(&format!("kill -9 of SQLite, round {round}, seed {SEED}"), &finished, &[&single.node]);
     }
-    measured("kill -9 during SQLite's commits, 20 times: sends are stored again", slowest, NORMAL_AGAIN);
+    measured("kill -9 during SQLite's commits, 20 times", "sends are stored again", slowest, NORMAL_AGAIN);
 }

@@ -13,8 +13,8 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 
 use super::database::{PROGRESS, QUIET, cluster_on, joined, urls, well};
-use super::{NOISE, measured};
 use crate::support::cluster::{Cluster, assert_green};
+use crate::support::measure::{SLACK, measured};
 use crate::support::node::unique;
 use crate::support::postgres::Postgres;
 
@@ -50,12 +50,12 @@ async fn a_random_node_is_killed_every_few_seconds() {
         cluster.kill9(node);
         kills += 1;
         let killed = Instant::now();
-        running.progress(20, NOISE * GOES_ON).await.expect("it works on two nodes");
+        running.progress(20, SLACK * GOES_ON).await.expect("it works on two nodes");
         slowest = slowest.max(killed.elapsed());
         cluster.restart(node).await;
     }
     println!("fault: kill -9 of a random node, {kills} times, seed {SEED}");
-    measured("kill -9 of a random node: 20 acks after it", slowest, GOES_ON);
+    measured("kill -9 of a random node", "20 acks after it", slowest, GOES_ON);
     for node in &cluster.nodes {
         well(node).await;
     }
@@ -86,9 +86,9 @@ async fn a_node_restarted_under_its_name_leaves_no_ghost_and_wipes_nobody() {
     let back = joined(&cluster.url(1), &ben, &room).await;
     println!("fault: a node restarted under its name; ben is back after {:.2?}", killed.elapsed());
     for node in 0..2 {
-        online(&cluster, node, &ann, &room, 2, NOISE * PRESENCE).await;
+        online(&cluster, node, &ann, &room, 2, SLACK * PRESENCE).await;
     }
-    measured("a node restarted under its name: no ghost", killed.elapsed(), PRESENCE);
+    measured("a node restarted under its name", "no ghost", killed.elapsed(), PRESENCE);
     // The dead one's lease has ended everywhere once its longest time is over, and twice that is watched.
     let until = killed + 2 * PRESENCE;
     let mut told = std::mem::take(&mut watching.passed);

@@ -15,11 +15,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::database::{QUIET, cluster_on, joined, well};
-use super::{NOISE, measured};
 use crate::support::cluster::{Cluster, assert_green};
+use crate::support::measure::{SLACK, measured};
 use crate::support::node::{Node, Single, unique};
 use crate::support::postgres::{self, Postgres};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, Way};
 
 /// Delivery beside readers that stall.
 const UNAFFECTED: Duration = Duration::from_millis(500);
@@ -149,13 +149,13 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("readers that stall", &finished, &[&single.node]);
     let p99 = percentile(&finished.timings().delivery, 0.99);
-    measured("readers stall: p99 of delivery to the others", p99, UNAFFECTED);
+    measured("readers stall", "p99 of delivery to the others", p99, UNAFFECTED);
 
     let head = finished.histories[0].head;
     let began = Instant::now();
     let reading = futures_util::future::join_all(stalled.iter_mut().map(|narrow| narrow.reaches(head)));
-    let frames = timeout(NOISE * CAUGHT_UP, reading).await.expect("all of them complete");
-    measured("readers stalled and read again: all have everything", began.elapsed(), CAUGHT_UP);
+    let frames = timeout(SLACK * CAUGHT_UP, reading).await.expect("all of them complete");
+    measured("readers stalled and read again", "all have everything", began.elapsed(), CAUGHT_UP);
     println!("fault: {STALLED} readers stall: {} frames to one of them", frames[0]);
 }
 
@@ -210,11 +210,11 @@ async fn a_crowd_that_comes_back_asks_the_database_little() {
     node.restart().await;
     let (before, began) = (statements().await, Instant::now());
     let crowd =
-        timeout(NOISE * BACK, futures_util::future::join_all((0..CROWD).map(come))).await.expect("all are back");
+        timeout(SLACK * BACK, futures_util::future::join_all((0..CROWD).map(come))).await.expect("all are back");
     let took = began.elapsed();
     let asked = statements().await - before;
     println!("fault: {CROWD} sockets come back at once; measured {asked} database queries; bound {}", CROWD / 5);
-    measured("1,500 sockets come back at once: all have what they missed", took, BACK);
+    measured("1,500 sockets come back at once", "all have what they missed", took, BACK);
     assert!(asked < i64::try_from(CROWD / 5).expect("small"), "{asked} queries for {CROWD} sockets");
     well(node).await;
     drop(crowd);
@@ -241,26 +241,26 @@ async fn half_open_clients_are_let_go() {
     let (hers, his) = answering.await;
     assert!(hers.is_err() && his.is_err() && !lost.is_finished(), "who answers is let go: {hers:?} {his:?}");
 
-    deaf.blackhole_to_server();
-    vanished.blackhole_to_server();
-    vanished.blackhole_to_client();
+    deaf.blackhole(Way::ToServer);
+    vanished.blackhole(Way::ToServer);
+    vanished.blackhole(Way::ToClient);
     let began = Instant::now();
     let closed = async {
-        let code = unheard.closed(NOISE * GONE).await.expect("closed");
+        let code = unheard.closed(SLACK * GONE).await.expect("closed");
         (code, began.elapsed())
     };
     let name = cid.user.username.as_str();
     let told = |frame: &Value| frame["type"] == "user_leave" && frame["user"] == name;
     let seen = async {
-        watching.expect_where("the leave", NOISE * LEFT, told).await.expect("told");
+        watching.expect_where("the leave", SLACK * LEFT, told).await.expect("told");
         began.elapsed()
     };
     let ((code, took), left) = tokio::join!(closed, seen);
     assert_eq!(code, Some(4009));
-    measured("a client that is not heard any more is closed with 4009", took, GONE);
-    measured("a client that vanished is told to have left", left, LEFT);
+    measured("half-open client", "closed with 4009", took, GONE);
+    measured("half-open client", "its leave is told", left, LEFT);
     // The node's own end of it is gone, too.
-    let deadline = began + NOISE * LEFT;
+    let deadline = began + SLACK * LEFT;
     while single.node.metric("salon_sockets").await > 1.0 {
         assert!(Instant::now() < deadline, "the socket of a client that vanished is kept");
         sleep(Duration::from_millis(100)).await;

@@ -12,6 +12,7 @@ use crate::support::cluster::Cluster;
 use crate::support::nginx::Nginx;
 use crate::support::node::Node;
 use crate::support::postgres::{self, Postgres};
+use crate::support::proxy::Way;
 
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -40,7 +41,7 @@ impl World {
         let database = postgres.fresh_database().await;
         let mut cluster = Cluster::of(NODES).own_redis().env("SALON_DATABASE__URL", &database);
         for node in 0..NODES {
-            cluster = cluster.proxied(node);
+            cluster = cluster.redis_proxied(node);
         }
         let cluster = cluster.env("SALON_DRAIN__TIMEOUT_S", "10").start().await;
         let nginx = Nginx::start(&cluster.urls());
@@ -58,7 +59,7 @@ impl World {
 
     /// Does it, lets it last, and ends it.
     pub async fn suffer(&self, blow: Blow) -> Result<(), String> {
-        let (node, redis, wire) = (self.node(blow.node), self.cluster.redis(), self.cluster.proxy(blow.node));
+        let (node, redis, wire) = (self.node(blow.node), self.cluster.redis(), self.cluster.redis_proxy(blow.node));
         let lasting = sleep(blow.lasts);
         match blow.fault {
             Fault::NodeKilled | Fault::NodeTerminated => {
@@ -122,12 +123,12 @@ impl World {
                 wire.pass();
             }
             Fault::WireDeafNode => {
-                wire.blackhole_to_client();
+                wire.blackhole(Way::ToClient);
                 lasting.await;
                 wire.pass();
             }
             Fault::WireDeafRedis => {
-                wire.blackhole_to_server();
+                wire.blackhole(Way::ToServer);
                 lasting.await;
                 wire.pass();
             }

@@ -1,9 +1,10 @@
 //! One real `salon` process, and the embedded default around it.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use salon::engine::http::{Account, Http};
@@ -178,6 +179,15 @@ impl Node {
         }
     }
 
+    /// What `/readyz` answers just now: the status, and the names it gives as failing or degraded.
+    pub async fn readiness(&self) -> (u16, Vec<String>) {
+        let http = Http::new(&self.url());
+        let answer = http.call("GET", "/readyz").timeout(Duration::from_secs(5)).send().await.expect("it answers");
+        let told = answer.json();
+        let names = told["failing"].as_array().or(told["degraded"].as_array()).cloned().unwrap_or_default();
+        (answer.status, names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
     /// Whether the process lives.
     pub fn is_running(&self) -> bool {
         let running = self.running.lock().unwrap();
@@ -341,8 +351,15 @@ pub fn unique(name: &str) -> String {
 }
 
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    // The kernel may give a port again as soon as it is free, and two that were asked for one after the other are free.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return port;
+        }
+    }
 }
 
 fn tail(file: &Path) -> String {

@@ -1,6 +1,5 @@
 //! Private Postgres servers on free ports of 127.0.0.1, with `fsync` on: durability is what is tested.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::authority::Certificate;
 use super::guardian::Guardian;
+use super::node::free_port;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -182,10 +182,6 @@ pub fn own(file: &Path) {
     if is_root() {
         run(Command::new("chown").arg(ACCOUNT).arg(file));
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// A program of the newest Postgres installed; its folder is seldom in `PATH`.

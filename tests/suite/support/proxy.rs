@@ -1,40 +1,81 @@
-//! A TCP proxy that loses things on purpose.
+//! A TCP proxy that spoils what passes it on purpose: it loses, delays, slows, breaks. It stands between one kind of
+//! client and one server, as a node and Redis, a node and Postgres, people and a node.
+
+mod flow;
+mod resp;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Between one client and one server; ends when dropped.
+use flow::{Flow, flow};
+
+/// Of all connections to one server; ends when dropped.
 pub struct Proxy {
     address: SocketAddr,
+    target: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    ToServer,
+    ToClient,
 }
 
 #[derive(Default)]
 struct Shared {
     faults: Mutex<Faults>,
     swallowed: AtomicUsize,
-    /// Raised to break all connections.
-    generation: watch::Sender<u64>,
+    fired: AtomicUsize,
+    /// Changed to break all connections.
+    broken: watch::Sender<Broken>,
 }
 
-#[derive(Default, Clone)]
+#[derive(Default, Clone, Copy)]
+struct Broken {
+    times: u64,
+    reset: bool,
+}
+
+#[derive(Default)]
 struct Faults {
-    /// Bytes to the server are read and thrown away; the connection stays.
-    deaf_server: bool,
-    /// The same the other way.
-    deaf_client: bool,
+    /// How many connections there have been.
+    opened: u64,
     /// New connections are closed at once.
     refuse: bool,
-    /// Published messages with these bytes in them never reach the client.
+    ways: [Spoiled; 2],
+}
+
+/// What one direction suffers.
+#[derive(Default, Clone)]
+struct Spoiled {
+    /// Bytes of connections below this number are read and thrown away; the connection stays.
+    deaf_below: u64,
+    /// At least so long, and up to so much longer.
+    delay: Option<(Duration, Duration)>,
+    bytes_per_s: Option<u64>,
+    /// The connection that carries the last of so many bytes is cut behind it.
+    cut_after: Option<u64>,
+    cut_at: Option<Cut>,
+    /// Published messages with these bytes in them never arrive (Redis to client only).
     swallow: Option<Vec<u8>>,
+}
+
+/// Once these bytes have passed the connection is cut.
+#[derive(Debug, Clone)]
+struct Cut {
+    pattern: Vec<u8>,
+    /// Not before the other side has answered; the answer is lost.
+    answered: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,39 +100,80 @@ impl Proxy {
         self.address
     }
 
-    pub fn redis_url(&self) -> String {
-        format!("redis://{}", self.address)
+    /// The URL of something at the server (any scheme) as it is by way of this proxy.
+    pub fn url(&self, direct: &str) -> String {
+        assert!(direct.contains(&self.target), "{direct} is not at {}", self.target);
+        direct.replace(&self.target, &self.address.to_string())
     }
 
-    /// Nothing is lost any more.
+    /// From now on all passes as it should. What was broken stays broken.
     pub fn pass(&self) {
-        *self.shared.faults.lock().unwrap() = Faults::default();
+        let mut faults = self.faults();
+        faults.refuse = false;
+        faults.ways = Default::default();
     }
 
-    /// What the client says is lost; the connection stays open.
-    pub fn blackhole_to_server(&self) {
-        self.shared.faults.lock().unwrap().deaf_server = true;
+    /// What goes that way is lost; connections stay open, new ones can be made and are as bad.
+    pub fn blackhole(&self, way: Way) {
+        self.faults().ways[way as usize].deaf_below = u64::MAX;
     }
 
-    /// What the server says is lost; the connection stays open.
-    pub fn blackhole_to_client(&self) {
-        self.shared.faults.lock().unwrap().deaf_client = true;
+    /// The same for the connections that are open now; new ones are well. A firewall that forgot its flows.
+    pub fn freeze(&self, way: Way) {
+        let mut faults = self.faults();
+        faults.ways[way as usize].deaf_below = faults.opened;
     }
 
-    /// Breaks all connections; new ones come through.
+    /// Everything takes `least` longer, and by chance up to `jitter` more; the order stays.
+    pub fn delay(&self, way: Way, least: Duration, jitter: Duration) {
+        self.faults().ways[way as usize].delay = Some((least, jitter));
+    }
+
+    /// Each connection carries no more than so much.
+    pub fn rate(&self, way: Way, bytes_per_s: u64) {
+        self.faults().ways[way as usize].bytes_per_s = Some(bytes_per_s.max(1));
+    }
+
+    /// Once, behind so many further bytes, counted over all connections: the one that carries the last is cut there.
+    pub fn cut_after(&self, way: Way, bytes: u64) {
+        self.faults().ways[way as usize].cut_after = Some(bytes);
+    }
+
+    /// Once: the connection on which these bytes pass is cut behind them. They arrive, whatever they bring about.
+    pub fn cut_at(&self, way: Way, pattern: &str) {
+        self.faults().ways[way as usize].cut_at = Some(Cut { pattern: pattern.into(), answered: false });
+    }
+
+    /// Once: when these bytes have gone to the server, its next answer is lost and the connection is cut. What they
+    /// asked for is done by then, and the client cannot know.
+    pub fn cut_at_answer(&self, pattern: &str) {
+        self.faults().ways[Way::ToServer as usize].cut_at = Some(Cut { pattern: pattern.into(), answered: true });
+    }
+
+    /// How many connections were cut by [`Proxy::cut_after`], [`Proxy::cut_at`] and [`Proxy::cut_at_answer`].
+    pub fn fired(&self) -> usize {
+        self.shared.fired.load(Ordering::SeqCst)
+    }
+
+    /// Closes all connections; new ones come through.
     pub fn cut(&self) {
-        self.shared.generation.send_modify(|generation| *generation += 1);
+        self.break_all(false);
     }
 
-    /// Breaks all connections, and new ones too.
+    /// The same by RST, as a router that restarts does.
+    pub fn reset(&self) {
+        self.break_all(true);
+    }
+
+    /// Closes all connections, and new ones too.
     pub fn refuse(&self) {
-        self.shared.faults.lock().unwrap().refuse = true;
+        self.faults().refuse = true;
         self.cut();
     }
 
-    /// Leaves out every published message that holds `pattern`, whole; all else passes.
+    /// Leaves out every published message that holds `pattern`, whole; all else passes. Before a Redis only.
     pub fn swallow(&self, pattern: &str) {
-        self.shared.faults.lock().unwrap().swallow = Some(pattern.as_bytes().to_vec());
+        self.faults().ways[Way::ToClient as usize].swallow = Some(pattern.into());
     }
 
     /// How many published messages were left out so far.
@@ -104,7 +186,15 @@ impl Proxy {
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn(accept(listener, target.to_owned(), speaks, shared.clone()));
-        Proxy { address, shared, task }
+        Proxy { address, target: target.to_owned(), shared, task }
+    }
+
+    fn break_all(&self, reset: bool) {
+        self.shared.broken.send_modify(|broken| *broken = Broken { times: broken.times + 1, reset });
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.shared.faults.lock().unwrap()
     }
 }
 
@@ -118,159 +208,49 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, target: String, speaks: Speaks, shared: Arc<Shared>) {
     loop {
         let Ok((client, _)) = listener.accept().await else { return };
-        if shared.faults.lock().unwrap().refuse {
-            continue;
-        }
+        let number = {
+            let mut faults = shared.faults.lock().unwrap();
+            if faults.refuse {
+                continue;
+            }
+            faults.opened += 1;
+            faults.opened - 1
+        };
+        // Told of breaks from before the server is reached, so that none is missed.
+        let broken = shared.broken.subscribe();
         let (target, shared) = (target.clone(), shared.clone());
         tokio::spawn(async move {
-            // Told of cuts from before the server is reached, so that none is missed.
-            let mut generation = shared.generation.subscribe();
             let Ok(server) = TcpStream::connect(target).await else { return };
-            // Best effort: only latency depends on it.
-            let _ = (client.set_nodelay(true), server.set_nodelay(true));
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            tokio::select! {
-                () = up(from_client, to_server, &shared) => {}
-                () = down(from_server, to_client, speaks, &shared) => {}
-                _ = generation.changed() => {}
-            }
+            carry(client, server, number, speaks, &shared, broken).await;
         });
     }
 }
 
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
-    let mut buffer = vec![0; 16 << 10];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let lost = shared.faults.lock().unwrap().deaf_server;
-        if !lost && to.write_all(&buffer[..read]).await.is_err() {
-            return;
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    number: u64,
+    speaks: Speaks,
+    shared: &Shared,
+    mut broken: watch::Receiver<Broken>,
+) {
+    // Best effort: only latency depends on it.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    // Raised by one direction for the other: what comes that way is the lost answer.
+    let doomed = std::sync::atomic::AtomicBool::new(false);
+    {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let towards = |way, speaks| Flow { way, number, speaks, shared, doomed: &doomed };
+        tokio::select! {
+            () = flow(from_client, to_server, towards(Way::ToServer, Speaks::Anything)) => {}
+            () = flow(from_server, to_client, towards(Way::ToClient, speaks)) => {}
+            _ = broken.changed() => {}
         }
     }
-}
-
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, speaks: Speaks, shared: &Shared) {
-    let mut waiting = Vec::new();
-    while let Ok(1..) = from.read_buf(&mut waiting).await {
-        let faults = shared.faults.lock().unwrap().clone();
-        let passed = match speaks {
-            Speaks::Anything => std::mem::take(&mut waiting),
-            Speaks::Resp => whole_replies(&mut waiting, faults.swallow.as_deref(), &shared.swallowed),
-        };
-        if !faults.deaf_client && to.write_all(&passed).await.is_err() {
-            return;
+    if broken.borrow().reset {
+        for stream in [&client, &server] {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
-    }
-}
-
-/// Takes the complete replies out of `waiting`, without those to be left out.
-fn whole_replies(waiting: &mut Vec<u8>, swallow: Option<&[u8]>, swallowed: &AtomicUsize) -> Vec<u8> {
-    let mut passed = Vec::new();
-    let mut start = 0;
-    while let Some(length) = reply_length(&waiting[start..]) {
-        let reply = &waiting[start..start + length];
-        if swallow.is_some_and(|pattern| is_published(reply) && contains(reply, pattern)) {
-            swallowed.fetch_add(1, Ordering::SeqCst);
-        } else {
-            passed.extend_from_slice(reply);
-        }
-        start += length;
-    }
-    waiting.drain(..start);
-    passed
-}
-
-/// Bytes of the first reply; `None`: it is not all there yet.
-fn reply_length(bytes: &[u8]) -> Option<usize> {
-    let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
-    let count = || -> i64 { std::str::from_utf8(&bytes[1..line - 2]).ok().and_then(|n| n.parse().ok()).unwrap_or(-1) };
-    let parts = match bytes[0] {
-        // Texts of a told length, of both versions of the protocol.
-        b'$' | b'=' | b'!' => {
-            let end = usize::try_from(count()).map_or(line, |length| line + length + 2);
-            return (bytes.len() >= end).then_some(end);
-        }
-        b'*' | b'~' | b'>' => count(),
-        b'%' | b'|' => count() * 2,
-        _ => 0,
-    };
-    let mut end = line;
-    for _ in 0..parts.max(0) {
-        end += reply_length(&bytes[end..])?;
-    }
-    // An attribute stands before the reply that it describes.
-    if bytes[0] == b'|' {
-        end += reply_length(&bytes[end..])?;
-    }
-    Some(end)
-}
-
-fn is_published(reply: &[u8]) -> bool {
-    matches!(reply.first(), Some(b'*' | b'>')) && contains(&reply[..reply.len().min(32)], b"message\r\n")
-}
-
-fn contains(bytes: &[u8], pattern: &[u8]) -> bool {
-    bytes.windows(pattern.len().max(1)).any(|window| window == pattern)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_published_replies_with_the_pattern_are_left_out() {
-        let lost = AtomicUsize::new(0);
-        let hint = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$6\r\nabcdef\r\n";
-        let push = b">3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$6\r\nabcdef\r\n";
-        let other = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nxy\r\n+OK\r\n$-1\r\n:5\r\n$3\r\ncde\r\n";
-        let mut waiting = [hint.as_slice(), other, push, &hint[..20]].concat();
-        assert_eq!(whole_replies(&mut waiting, Some(b"cde"), &lost), other);
-        assert_eq!(lost.load(Ordering::SeqCst), 2);
-        assert_eq!(waiting, &hint[..20]);
-        assert_eq!(whole_replies(&mut hint.to_vec(), None, &lost), hint);
-    }
-
-    async fn echo() -> (Proxy, JoinHandle<()>) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let target = listener.local_addr().unwrap().to_string();
-        let server = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let (mut from, mut to) = stream.into_split();
-                    tokio::io::copy(&mut from, &mut to).await
-                });
-            }
-        });
-        (Proxy::plain(&target).await, server)
-    }
-
-    /// What comes back of one byte; `None`: nothing within a moment.
-    async fn ask(stream: &mut TcpStream, byte: u8) -> Option<std::io::Result<u8>> {
-        if let Err(error) = stream.write_u8(byte).await {
-            return Some(Err(error));
-        }
-        tokio::time::timeout(std::time::Duration::from_millis(300), stream.read_u8()).await.ok()
-    }
-
-    #[tokio::test]
-    async fn each_fault_is_one() {
-        let (proxy, server) = echo().await;
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert_eq!(ask(&mut stream, 1).await.unwrap().unwrap(), 1);
-        proxy.blackhole_to_server();
-        assert!(ask(&mut stream, 2).await.is_none());
-        proxy.pass();
-        assert_eq!(ask(&mut stream, 3).await.unwrap().unwrap(), 3);
-        proxy.blackhole_to_client();
-        assert!(ask(&mut stream, 4).await.is_none());
-        proxy.pass();
-        proxy.cut();
-        assert!(ask(&mut stream, 5).await.unwrap().is_err());
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert_eq!(ask(&mut stream, 6).await.unwrap().unwrap(), 6);
-        proxy.refuse();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(ask(&mut stream, 7).await.unwrap().is_err());
-        server.abort();
     }
 }

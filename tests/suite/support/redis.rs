@@ -1,6 +1,6 @@
 //! A private Redis on a free port, without persistence.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::authority::{Authority, Certificate};
 use super::guardian::Guardian;
+use super::node::free_port;
 
 pub struct Redis {
     port: u16,
@@ -89,10 +90,6 @@ impl Redis {
         self.port
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     /// SIGKILL; everything in it is gone.
     pub fn stop_hard(&self) {
         let guardian = self.guardian.lock().unwrap().take().expect("it runs");
@@ -157,11 +154,6 @@ impl Redis {
         }
         false
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn new_folder() -> PathBuf {

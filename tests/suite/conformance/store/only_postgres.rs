@@ -113,7 +113,7 @@ async fn settings_that_lose_messages_are_named() {
 
 #[tokio::test]
 async fn opening_needs_no_database() {
-    let port = crate::support::postgres::free_port();
+    let port = crate::support::node::free_port();
     let store = open(&impatient(&format!("postgres://postgres@127.0.0.1:{port}/salon"))).unwrap();
     unavailable_in_time(store.ping()).await;
     unavailable_in_time(store.migrate()).await;
