@@ -17,7 +17,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::database::{QUIET, cluster_on, joined, well};
 use crate::support::cluster::{Cluster, assert_green};
 use crate::support::measure::{SLACK, measured};
-use crate::support::node::{Node, Single, unique};
+use crate::support::node::{Single, unique};
 use crate::support::postgres::{self, Postgres};
 use crate::support::proxy::{Proxy, Way};
 
@@ -90,12 +90,6 @@ impl Narrow {
     }
 }
 
-fn rss_bytes(node: &Node) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_stall_cost_their_queue_and_complete_later() {
     const STALLED: usize = 300;
@@ -125,7 +119,7 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
     for number in 0..STALLED {
         stalled.push(Narrow::join(&single.url(), &people[number % 2], &running.rooms[0]).await);
     }
-    let before = rss_bytes(&single.node);
+    let before = single.node.resident_bytes();
     let overflowed = async {
         // Each of them once at least; from then on they hold all that they can.
         while single.node.metric("salon_queue_overflows_total").await < STALLED as f64 {
@@ -136,7 +130,7 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
     let (mut grown, mut queued) = (0, 0.0_f64);
     let target = running.acked() + 200;
     while running.acked() < target {
-        grown = grown.max(rss_bytes(&single.node).saturating_sub(before));
+        grown = grown.max(single.node.resident_bytes().saturating_sub(before));
         queued = queued.max(single.node.metric("salon_queue_bytes").await);
         sleep(Duration::from_millis(100)).await;
     }

@@ -89,6 +89,19 @@ async fn registrations_of_an_address_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hashing_takes_its_memory_once_a_thread() {
+    const THREADS: u64 = 2;
+    /// 19 MiB for each hash at a time, and what a dozen users and their log-ins take beside.
+    const BYTES_MAX: u64 = (THREADS * 19 + 16) << 20;
+    let single = Single::start_with(&[("SALON_LIMITS__PASSWORD_THREADS", &THREADS.to_string())]).await;
+    let before = single.node.resident_bytes();
+    join_all((0..16).map(|number| single.user(if number % 2 == 0 { "even" } else { "odd" }))).await;
+    let grown = single.node.resident_bytes().saturating_sub(before);
+    println!("16 passwords hashed by {THREADS} threads: {} MiB more", grown >> 20);
+    assert!(grown <= BYTES_MAX, "{grown} bytes for {THREADS} hashes at a time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_log_ins_is_bounded_and_chat_does_not_feel_it() {
     let limits = [("SALON_LIMITS__PASSWORD_THREADS", "1"), ("SALON_LIMITS__PASSWORD_QUEUE", "4")];
     let single = Single::start_with(&limits).await;

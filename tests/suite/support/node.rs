@@ -202,6 +202,13 @@ impl Node {
         self.running.lock().unwrap().as_ref().expect("it runs").guardian.pid()
     }
 
+    /// Memory of the process that is in RAM.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     /// The text of `/metrics`.
     pub async fn metrics(&self) -> String {
         let answer = Http::new(&self.admin_url()).get("/metrics").await.expect("metrics answer");
