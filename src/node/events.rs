@@ -63,8 +63,6 @@ impl Node {
     fn cluster_notice(&self, notice: Notice) {
         match notice {
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
-            // Since when, the store says: a token issued after the account was enabled again holds.
-            Notice::UserDisabled { .. } => self.beacon_now.notify_one(),
             Notice::Node { incarnation, database_ok } if incarnation != self.incarnation.0 => {
                 self.health.heard(incarnation, database_ok);
             }

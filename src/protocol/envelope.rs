@@ -55,10 +55,6 @@ pub enum Notice {
     SessionEnded {
         session: String,
     },
-    /// An account was disabled.
-    UserDisabled {
-        user: UserId,
-    },
     /// How a node fares, said every few seconds on the cluster's channel.
     Node {
         incarnation: String,
