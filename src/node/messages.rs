@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 use super::Node;
 use super::appender::{Committed, Done, Job, Stored, What};
 use super::gate::Frame;
+use super::metrics::Metrics;
 use crate::broker::Channel;
 use crate::error::{Error, Result};
 use crate::model::{ChangeKind, Content, Message, MessageId, Nonce, RoomId, RoomRef, Seq, SiteRole, Slug, User};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::protocol::frames::encode_change;
 use crate::store::{Append, Appended, Change, ChangeWhat, Changed};
-use crate::telemetry::metric;
 
 /// A message that is stored, with the slug its frame says.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Node {
             content,
             reply_to: draft.reply_to,
         };
-        self.appender.submit(slug, who.clone(), What::Send(append), into_told(done));
+        self.appender.submit(slug, who.clone(), What::Send(append), into_told(&self.metrics, done));
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Node {
             SiteRole::Admin => self.locate_afresh(who, room).await?,
         };
         let change = Change { room, actor: who.id, id, what };
-        self.appender.submit(slug, who.clone(), What::Change(change), into_told(done));
+        self.appender.submit(slug, who.clone(), What::Change(change), into_told(&self.metrics, done));
         Ok(())
     }
 
@@ -171,16 +171,17 @@ impl Committed for Delivering {
     }
 }
 
-fn into_told(done: Box<dyn FnOnce(Result<Told>) + Send>) -> Done {
+fn into_told(metrics: &Arc<Metrics>, done: Box<dyn FnOnce(Result<Told>) + Send>) -> Done {
+    let metrics = metrics.clone();
     Box::new(move |job, outcome| {
         let outcome = outcome.map(|stored| told(job, stored));
-        let label = match &outcome {
-            Ok(told) if told.unchanged => "unchanged",
-            Ok(_) => "stored",
-            Err(Error::Unavailable(_) | Error::Internal(_)) => "unknown",
-            Err(_) => "refused",
+        let counter = match &outcome {
+            Ok(told) if told.unchanged => &metrics.messages_unchanged,
+            Ok(_) => &metrics.messages_stored,
+            Err(Error::Unavailable(_) | Error::Internal(_)) => &metrics.messages_unknown,
+            Err(_) => &metrics.messages_refused,
         };
-        metrics::counter!(metric::MESSAGES, "outcome" => label).increment(1);
+        counter.increment(1);
         done(outcome);
     })
 }

@@ -7,6 +7,10 @@ use crate::telemetry::metric;
 pub struct Metrics {
     pub sockets: Gauge,
     pub rooms: Gauge,
+    pub messages_stored: Counter,
+    pub messages_unchanged: Counter,
+    pub messages_refused: Counter,
+    pub messages_unknown: Counter,
     pub deliveries: Counter,
     pub append_batch_size: Histogram,
     pub append_seconds: Histogram,
@@ -25,6 +29,10 @@ impl Metrics {
         Self {
             sockets: gauge!(metric::SOCKETS),
             rooms: gauge!(metric::ROOMS),
+            messages_stored: counter!(metric::MESSAGES, "outcome" => "stored"),
+            messages_unchanged: counter!(metric::MESSAGES, "outcome" => "unchanged"),
+            messages_refused: counter!(metric::MESSAGES, "outcome" => "refused"),
+            messages_unknown: counter!(metric::MESSAGES, "outcome" => "unknown"),
             deliveries: counter!(metric::DELIVERIES),
             append_batch_size: histogram!(metric::APPEND_BATCH_SIZE),
             append_seconds: histogram!(metric::APPEND_SECONDS),
