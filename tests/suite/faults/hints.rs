@@ -43,8 +43,10 @@ async fn hints_of_one_node_come_200_ms_late() {
     let watch = trial.watch();
     let late = Duration::from_millis(200);
     trial.cluster.redis_proxy(READER).delay(Way::ToClient, late, Duration::from_millis(50));
-    // What is late is known to be when a probe has come that way.
-    sleep(Duration::from_secs(3)).await;
+    // What is late is known to be when a probe that was sent since has come that way; the next may be under way already.
+    let probes = "salon_broker_lag_seconds_count";
+    let heard = trial.cluster.nodes[READER].metric(probes).await;
+    trial.until_metric(READER, probes, |now| now >= heard + 2.0, NOTICED * SLACK).await;
     let before = trial.cluster.nodes[READER].metric("salon_beacon_repairs_total").await;
     for round in 0..15 {
         let sent = Instant::now();
