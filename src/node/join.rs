@@ -26,7 +26,7 @@ const HEAD_WAIT: Duration = Duration::from_secs(2);
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
     pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
-        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        let mut info = self.enters.ask((session.user.id, wish.room.clone())).await??;
         self.hub.note_address(info.id, &info.slug);
         for _ in 0..REENTRIES_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
@@ -128,7 +128,7 @@ impl Node {
     async fn reset(self: &Arc<Self>, room: &Arc<Room>, session: &Arc<Session>, epoch: &Epoch) -> Result<()> {
         let wish = JoinWish { room: RoomRef::Id(room.id), after: None, epoch: None, limit: JOIN_LIMIT_DEFAULT };
         // Who may not enter any more is seen to where access is checked.
-        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        let mut info = self.enters.ask((session.user.id, wish.room.clone())).await??;
         let start = Start { reset: true, ..self.past(room, &wish).await? };
         let mut inner = room.lock();
         if inner.epoch == *epoch && session.standing(room.id).is_some() {

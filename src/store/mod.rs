@@ -312,7 +312,8 @@ pub trait Store: Send + Sync + 'static {
     async fn create_user(&self, new: NewUser) -> Result<User>;
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
-    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>>;
+    /// By issuer and subject; many in one trip, in order.
+    async fn accounts_by_issuer(&self, names: &[(String, String)]) -> Result<Vec<Option<Account>>>;
     /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction;
     /// none begun with the password of before comes after it. Those it ended; `None`: no such user.
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>>;

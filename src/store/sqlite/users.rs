@@ -43,7 +43,7 @@ pub fn by_id(db: &Connection, user: UserId) -> Result<Option<Account>> {
         .optional()?)
 }
 
-pub fn by_issuer(db: &Connection, issuer: &str, subject: &str) -> Result<Option<Account>> {
+pub fn by_issuer(db: &Connection, (issuer, subject): &(String, String)) -> Result<Option<Account>> {
     Ok(db
         .prepare_cached(
             "SELECT id, username, role, password_hash, disabled FROM users WHERE issuer = ? AND subject = ?",
