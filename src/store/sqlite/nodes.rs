@@ -32,14 +32,7 @@ pub fn beat(db: &Connection, beat: &NodeBeat, window: Duration) -> Result<Beaten
          ON CONFLICT (incarnation) DO UPDATE
          SET broker_ok = excluded.broker_ok, draining = excluded.draining, seen_at = excluded.seen_at",
     )?
-    .execute(params![
-        beat.incarnation,
-        beat.name,
-        beat.version,
-        beat.broker_ok,
-        beat.draining,
-        now.0
-    ])?;
+    .execute(params![beat.incarnation, beat.name, beat.version, beat.broker_ok, beat.draining, now.0])?;
     db.prepare_cached("DELETE FROM nodes WHERE seen_at < ?")?.execute([ago(DAY)])?;
     let mut statement = db.prepare_cached(
         "SELECT incarnation, name, version, broker_ok, draining FROM nodes WHERE seen_at >= ? OR incarnation = ?",
