@@ -85,7 +85,9 @@ impl Withdrawn {
                     ends.sessions.insert(session, at);
                 }
                 Revoked::User(user) => {
-                    self.users.insert(user, (at, now));
+                    // The latest counts, whichever is read last.
+                    let (latest, since) = self.users.entry(user).or_insert((at, now));
+                    (*latest, *since) = (at.max(*latest), now);
                     ends.users.insert(user);
                 }
             }

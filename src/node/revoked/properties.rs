@@ -84,6 +84,8 @@ impl World {
     }
 
     fn step(&mut self, op: &Op) {
+        // No two things at the same moment, or nobody could say which came first.
+        self.now += Duration::from_secs(1);
         match *op {
             Op::Pass { seconds } => {
                 let until = self.now + Duration::from_secs(seconds);
