@@ -30,8 +30,8 @@ const READING: usize = 100;
 const AT_ONCE: usize = 16;
 const QUEUE_BYTES: u64 = 65_536;
 /// Said to all of them, each of 8 kB: so much that every queue overflows.
-const SAID: usize = 60;
-const SAID_EVERY: Duration = Duration::from_millis(60);
+const SAID: usize = 40;
+const SAID_EVERY: Duration = Duration::from_millis(150);
 
 /// Delivery beside readers that stall.
 const UNAFFECTED: Duration = Duration::from_millis(500);
