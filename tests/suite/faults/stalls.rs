@@ -164,26 +164,26 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
         delays.extend(times.iter().zip(&sent).map(|(told, sent)| told.saturating_duration_since(*sent)));
     }
     delays.sort_unstable();
-    measured("readers stall", "p99 of delivery to those who read", percentile(&delays, 0.99), UNAFFECTED);
     grown = grown.max(single.node.resident_bytes().saturating_sub(before));
     let bound = QUEUE_BYTES * STALLED as u64;
     println!("fault: readers stall: memory grew by {grown} bytes, {queued} queued; bound {bound}");
     assert!(grown <= bound + SLACK_BYTES, "memory grew by {grown} bytes");
     // Those who read may have something queued, too.
     assert!(queued <= (bound + READING as u64 * QUEUE_BYTES) as f64, "{queued} bytes are queued");
+    measured("1,000 readers stall beside 100 that read", "p99 of delivery to those who read", percentile(&delays, 0.99), UNAFFECTED);
     let overflows = single.node.metric("salon_queue_overflows_total").await;
     assert!(overflows >= STALLED as f64, "only {overflows} queues overflowed, so little was tested");
     well(&single.node).await;
     let finished = running.finish(QUIET).await.expect("the workload ends");
     assert_green("readers that stall", &finished, &[&single.node]);
     let p99 = percentile(&finished.timings().delivery, 0.99);
-    measured("readers stall", "p99 of delivery in other rooms", p99, UNAFFECTED);
+    measured("1,000 readers stall beside 100 that read", "p99 of delivery in other rooms", p99, UNAFFECTED);
 
     let began = Instant::now();
     let all = stalled.drain(..).map(|mut reader| tokio::spawn(async move { reader.reaches(head).await.len() }));
     let all = timeout(SLACK * CAUGHT_UP, futures_util::future::join_all(all)).await.expect("all of them complete");
     assert!(all.into_iter().all(|frames| frames.expect("each after the other") == SAID), "nothing was superseded");
-    measured("readers stalled and read again", "all have everything", began.elapsed(), CAUGHT_UP);
+    measured("1,000 readers stalled and read again", "all have everything", began.elapsed(), CAUGHT_UP);
     watch.always_well(&[0]);
 }
 
