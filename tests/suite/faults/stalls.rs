@@ -170,7 +170,12 @@ async fn readers_that_stall_cost_their_queue_and_complete_later() {
         delays.extend(times.iter().zip(&sent).map(|(told, sent)| told.saturating_duration_since(*sent)));
     }
     delays.sort_unstable();
-    measured("1,000 readers stall beside 100 that read", "p99 of delivery to those who read", percentile(&delays, 0.99), UNAFFECTED);
+    measured(
+        "1,000 readers stall beside 100 that read",
+        "p99 of delivery to those who read",
+        percentile(&delays, 0.99),
+        UNAFFECTED,
+    );
     let overflows = single.node.metric("salon_queue_overflows_total").await;
     assert!(overflows >= STALLED as f64, "only {overflows} queues overflowed, so little was tested");
     well(&single.node).await;
