@@ -155,9 +155,9 @@ impl Hub {
     }
 
     /// Ends every socket that `which` says.
-    pub fn close_where(&self, close: Close, which: impl Fn(&Session) -> bool) {
+    pub fn close_each(&self, how: impl Fn(&Session) -> Option<Close>) {
         for session in &self.sessions {
-            if which(&session) {
+            if let Some(close) = how(&session) {
                 session.close(close);
             }
         }

@@ -178,7 +178,7 @@ impl Store for Postgres {
         rooms::renew_epoch(&self.pool, room, old).await
     }
 
-    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
         nodes::beat(&self.pool, beat, window).await
     }
 

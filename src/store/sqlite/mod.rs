@@ -244,7 +244,7 @@ impl Store for Sqlite {
         self.threads.write(move |db| rooms::renew_epoch(db, room, &old)).await
     }
 
-    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
         let beat = beat.clone();
         self.threads.write(move |db| nodes::beat(db, &beat, window)).await
     }

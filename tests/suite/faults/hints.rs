@@ -11,8 +11,8 @@ use crate::support::measure::SLACK;
 use crate::support::proxy::Way;
 
 /// What makes one node unready must have lasted so long, and is told soon after.
-const UNREADY_AFTER: Duration = Duration::from_secs(10);
-const UNREADY_WITHIN: Duration = Duration::from_secs(16);
+pub const UNREADY_AFTER: Duration = Duration::from_secs(10);
+pub const UNREADY_WITHIN: Duration = Duration::from_secs(16);
 
 fn proxied() -> crate::support::cluster::Builder {
     Cluster::of(3).redis_proxied(READER)
@@ -127,13 +127,13 @@ async fn one_node_is_cut_off_from_redis() {
 }
 
 #[track_caller]
-fn unready_in_time(trial: &Trial, began: Instant) {
+pub fn unready_in_time(trial: &Trial, began: Instant) {
     let took = began.elapsed();
     assert!(took >= UNREADY_AFTER, "unready after {took:?} already: the balancer must not be sent about by a moment");
     trial.measured("that node alone is unready", took, UNREADY_WITHIN);
 }
 
-async fn ready_again(trial: &Trial) {
+pub async fn ready_again(trial: &Trial) {
     let took = trial.until_readiness(READER, 200, &[], NOTICED * SLACK).await;
     trial.measured("ready again", took, NOTICED);
 }

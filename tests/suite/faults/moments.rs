@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::database::assert_sockets_stayed;
 use super::trial::{HEALED, READER, THIRD, Trial, WRITER, joined};
 use crate::support::cluster::Cluster;
 use crate::support::measure::SLACK;
@@ -42,6 +43,7 @@ async fn a_node_killed_between_commit_and_publish() {
 async fn a_node_killed_before_commit() {
     let holding = Cluster::of(3).node_env(WRITER, "FAILPOINTS", "before-commit=return(hold:never stored)");
     let mut trial = Trial::start("kill -9 before COMMIT of the last message", holding).await;
+    let watch = trial.watch();
     let nonce = unique("nonce");
     trial.writer.send(trial.frame("never stored", &nonce)).await.expect("it is sent");
     // The answer says that it has been at the point, for it is what `unavailable` comes of.
@@ -52,6 +54,7 @@ async fn a_node_killed_before_commit() {
     retried(&mut trial, "never stored", &nonce, false).await;
     trial.was_said("never stored");
     trial.hears("never stored", HEALED * SLACK).await;
+    watch.always_ready(&[READER, THIRD]);
     trial.end().await;
 }
 
@@ -99,6 +102,44 @@ async fn a_room_opens_while_people_talk_in_it() {
         heard.extend(contents(&frame));
     }
     assert_eq!(heard, said);
+}
+
+/// Only that socket goes. What it said before is stored and told, and its end is told as any other is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sockets_task_panics() {
+    /// A clean leave is told by then, with the grace that hides a reload.
+    const LEFT: Duration = Duration::from_secs(5 + 3);
+    const ROUNDS: usize = 3;
+    /// The reader there, and a third of the load.
+    const SOCKETS: f64 = 3.0;
+    let panicking = Cluster::of(3).node_env(READER, "FAILPOINTS", "frame=return(panic:a frame that panics)");
+    let mut trial = Trial::start("a panic in one socket's task", panicking).await;
+    let watch = trial.watch();
+    let tasks = trial.cluster.nodes[READER].metric("salon_tasks").await;
+    let carol = trial.cluster.user(READER, "carol").await;
+    let began = Instant::now();
+    for round in 0..ROUNDS {
+        let mut doomed = joined(&trial.cluster, READER, &carol, &trial.room).await;
+        let content = format!("said before {round}");
+        doomed.send(trial.frame(&content, &content)).await.expect("it is sent");
+        doomed.send(json!({"type": "ping", "ref": "a frame that panics"})).await.expect("it is sent");
+        doomed.closed(PATIENCE).await.expect("its socket goes");
+        trial.was_said(&content);
+        trial.hears(&content, HEALED * SLACK).await;
+    }
+    let panicked = Instant::now();
+    assert_eq!(trial.cluster.nodes[READER].log().matches("panicked at").count(), ROUNDS, "it did not panic");
+    let name = carol.user.username.as_str();
+    let left = |frame: &Value| frame["type"] == "user_leave" && frame["user"] == name;
+    trial.reader.expect_where("the leave", LEFT * SLACK, left).await.expect("told");
+    trial.measured("its leave is told", panicked.elapsed(), LEFT);
+    trial.works().await;
+    // Nothing of them is left: no socket, no task.
+    trial.until_metric(READER, "salon_sockets", |now| now <= SOCKETS, PATIENCE).await;
+    trial.until_metric(READER, "salon_tasks", |now| now <= tasks + 3.0, PATIENCE).await;
+    println!("fault: {ROUNDS} panics within {:?}", panicked - began);
+    watch.always_well(&[READER, WRITER, THIRD]);
+    assert_sockets_stayed(&trial.end().await);
 }
 
 /// Shorter than two missed probes: after those another link takes over, and this one's losses are never told.
