@@ -117,13 +117,16 @@ impl Traffic {
         }
     }
 
-    /// Reads until the socket's end, which is an error. A lane that sends does so by this socket from now on.
-    pub async fn run(&self, n: usize, mut socket: Lean) -> Result<()> {
-        let sends = self.lanes[n].plan.sends;
-        if sends {
-            // A lane that sends is opened once.
+    /// A lane that sends does so by this socket from now on; it is opened once.
+    pub fn attach(&self, n: usize, socket: &Lean) {
+        if self.lanes[n].plan.sends {
             let _ = self.lanes[n].out.set(socket.out());
         }
+    }
+
+    /// Reads until the socket's end, which is an error.
+    pub async fn run(&self, n: usize, mut socket: Lean) -> Result<()> {
+        let sends = self.lanes[n].plan.sends;
         loop {
             let done = match sends {
                 true => socket.read_and_write(|frames| self.take(n, frames)).await,

@@ -63,6 +63,8 @@ impl Lanes {
 
     /// Reads that socket from now on.
     pub fn run(&mut self, traffic: &Arc<Traffic>, n: usize, socket: Lean) {
+        // Before its task runs: who waits for the opening may send as soon as this is done.
+        traffic.attach(n, &socket);
         let traffic = Arc::clone(traffic);
         self.tasks.spawn(async move { traffic.run(n, socket).await });
     }
