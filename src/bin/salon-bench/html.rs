@@ -23,7 +23,11 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 
 p.soft, code { color: var(--soft) } code { overflow-wrap: anywhere; font-size: .85rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule); font-weight: normal }
-th:first-child, td:first-child { text-align: left } thead th { color: var(--soft) }
+th:first-child, td:first-child { text-align: left; white-space: pre }
+.legend { margin: 0; font-size: .8rem; color: var(--soft) } .legend span { margin-right: 1rem }
+.legend i { display: inline-block; width: 1rem; height: .2rem; margin-right: .4rem; vertical-align: middle }
+.legend .c0 { background: var(--c0) } .legend .c1 { background: var(--c1) }
+.legend .c2 { background: var(--c2) } .legend .c3 { background: var(--c3) } thead th { color: var(--soft) }
 .good { color: var(--c2) } .bad { color: var(--bad) } .warn { color: var(--warn) }
 svg { width: 100%; height: auto; font: 11px system-ui, sans-serif } svg text { fill: var(--soft) }
 .grid { stroke: var(--rule); stroke-width: .7 } .line { fill: none; stroke-width: 1.8; stroke-linejoin: round }
@@ -115,7 +119,13 @@ fn plots(page: &mut String, report: &Report) {
 
 fn plot(page: &mut String, plot: Plot) {
     if plot.series.iter().any(|series| !series.points.is_empty()) {
-        let _ = writeln!(page, "<h2>{}</h2>\n{}", escape(plot.title), plot.svg());
+        let _ = writeln!(
+            page,
+            "<h2>{}</h2>\n<p class=\"legend\">{}</p>\n{}",
+            escape(plot.title),
+            plot.legend(),
+            plot.svg()
+        );
     }
 }
 

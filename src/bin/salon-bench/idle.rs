@@ -73,7 +73,7 @@ impl Idle {
         report.latency("open", "connect to joined", wave.joins.whole());
         if self.seconds > 0 {
             let seconds = sockets as u64 * self.seconds;
-            let per = [("idle_socket_second", "idle socket and second", seconds)];
+            let per = [("idle_socket_second", "socket's second", seconds)];
             report.costs(after.since(&settled), self.seconds as f64, &per);
         }
         report.seconds = wave.seconds;

@@ -47,8 +47,7 @@ fn pace(traffic: &Traffic, rate: f64, going: &AtomicBool) -> Result<Histogram<u6
     let _ = std::fs::write(SLACK_FILE, "1");
     let senders: Vec<usize> = (0..traffic.lanes.len()).filter(|n| traffic.lanes[*n].plan.sends).collect();
     let (began, mut late) = (Instant::now(), histogram());
-    let mut count = 0_u64;
-    for n in senders.iter().cycle() {
+    for (count, n) in senders.iter().cycle().enumerate() {
         let due = began + Duration::from_secs_f64(count as f64 / rate);
         if let Some(wait) = due.checked_duration_since(Instant::now()) {
             sleep(wait);
@@ -59,7 +58,6 @@ fn pace(traffic: &Traffic, rate: f64, going: &AtomicBool) -> Result<Histogram<u6
         traffic.feed(*n, traffic.micros_at(due))?;
         traffic.push(*n)?;
         late.saturating_record(micros(due.elapsed()));
-        count += 1;
     }
     Ok(late)
 }

@@ -10,7 +10,7 @@ const HEIGHT: f64 = 260.0;
 /// Left, right, top and bottom of the area in which lines are drawn.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = WIDTH - 16.0;
-const TOP: f64 = 34.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = HEIGHT - 40.0;
 /// The page's style knows so many colours.
 const COLOURS: usize = 4;
@@ -72,20 +72,16 @@ impl Plot<'_> {
         for (n, series) in self.series.iter().enumerate() {
             series.draw(&mut svg, n, (&x, &y));
         }
-        self.legend(&mut svg);
         svg.push_str("</svg>");
         svg
     }
 
-    fn legend(&self, svg: &mut String) {
-        let mut at = RIGHT;
-        for (n, series) in self.series.iter().enumerate().rev() {
-            // About what a letter takes at this size: nothing here can measure text.
-            at -= 7.0 * series.label.chars().count() as f64 + 32.0;
-            let (end, text, colour) = (at + 16.0, at + 21.0, n % COLOURS);
-            let _ = write!(svg, r#"<line class="line c{colour}" x1="{at:.0}" x2="{end:.0}" y1="12" y2="12"/>"#);
-            let _ = write!(svg, r#"<text x="{text:.0}" y="16">{}</text>"#, escape(series.label));
-        }
+    /// For above the picture, where the page can break the line.
+    pub fn legend(&self) -> String {
+        let each = |(n, series): (usize, &Series)| {
+            format!(r#"<span><i class="c{}"></i>{}</span> "#, n % COLOURS, escape(series.label))
+        };
+        self.series.iter().enumerate().map(each).collect()
     }
 }
 
@@ -195,7 +191,10 @@ mod tests {
                 let series = vec![Series { label: "a < b", points: points.clone() }];
                 let plot = Plot { title: "t", x_label: "x", y_label: "y", x: Scale::Linear, y: scale, series };
                 let svg = plot.svg();
-                assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && svg.contains("a &lt; b"), "{svg}");
+                assert!(
+                    svg.starts_with("<svg") && svg.ends_with("</svg>") && plot.legend().contains("a &lt; b"),
+                    "{svg}"
+                );
                 assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{svg}");
             }
         }

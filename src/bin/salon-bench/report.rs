@@ -10,6 +10,8 @@ use crate::seconds::Second;
 pub const PERCENTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 /// From here on the measuring itself is a part of what is measured.
 const OWN_SHARE_MAX: f64 = 0.5;
+/// Cores; less than this is in nobody's way.
+const OWN_CORES_MIN: f64 = 0.2;
 
 #[derive(Debug)]
 pub struct Report {
@@ -87,7 +89,7 @@ impl Report {
 
     pub fn costs(&mut self, usage: Usage, elapsed_s: f64, per: &[(&'static str, &'static str, u64)]) {
         let (own, theirs) = (usage.own.cpu.as_secs_f64(), usage.cpu().as_secs_f64());
-        if theirs > 0.0 && own / (own + theirs) > OWN_SHARE_MAX {
+        if theirs > 0.0 && own / (own + theirs) > OWN_SHARE_MAX && own > OWN_CORES_MIN * elapsed_s {
             let share = 100.0 * own / (own + theirs);
             self.warnings.push(format!("salon-bench took {share:.0} % of the CPU time itself: it was in the way"));
         }

@@ -111,7 +111,7 @@ impl Site {
 
     /// New public rooms.
     pub async fn new_rooms(&self, count: usize, ui: &Ui) -> Result<Vec<Room>> {
-        ui.phase(&format!("making {count} rooms"));
+        ui.phase(&format!("making rooms ({count})"));
         let run = format!("{:08x}", rand::random::<u32>());
         let callers = self.callers();
         let made = (0..count).map(|n| {

@@ -66,7 +66,7 @@ impl Who {
             return (0..count).map(|n| self.of_issuer(key, n, &nodes[0])).collect();
         }
         let password = self.password.as_deref().unwrap_or_default();
-        ui.phase(&format!("logging {count} users in"));
+        ui.phase(&format!("logging users in ({count})"));
         let coming = (0..count).map(|n| log_in(&nodes[n % nodes.len()], n, password));
         let mut coming = futures_util::stream::iter(coming).buffered(LOGINS_AT_ONCE);
         let mut users = Vec::with_capacity(count);
