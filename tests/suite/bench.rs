@@ -79,7 +79,7 @@ fn assert_ordered(figures: &Value, thing: &str) {
 async fn rooms_full_of_members_are_measured_and_checked() {
     let single = Single::start_configured(Some(ISSUER), &[]).await;
     let (url, pid) = (single.url(), format!("node={}", single.node.pid()));
-    let (result, seconds) = told(&[url.clone()], &[&FANOUT[..], &WHO, &["--pid", &pid]].concat()).await;
+    let (result, seconds) = told(std::slice::from_ref(&url), &[&FANOUT[..], &WHO, &["--pid", &pid]].concat()).await;
     assert_positive(&result, &["acked_per_s", "deliveries", "deliveries_per_s"]);
     assert_positive(&result, &["cpu_us_per_delivery", "cpu_us_per_delivery_node", "cpu_us_per_message", "cpu_s_node"]);
     assert_positive(&result, &["own_cpu_s", "own_cpu_share", "resident_kib_node"]);
