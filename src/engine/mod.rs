@@ -5,6 +5,7 @@
 //!
 //! * [`http`]: requests, log-in, rooms and history.
 //! * [`socket`]: one WebSocket, frame by frame, for protocol tests.
+//! * [`lean`]: one WebSocket for load: many frames a read, none copied.
 //! * [`client`]: a whole chat client that reconnects, resumes and re-sends, and logs all it sees.
 //! * [`workload`]: many clients at once, then quiet.
 //! * [`checker`]: the logs and the final history in, violations of the promises out. Pure.
@@ -12,6 +13,7 @@
 pub mod checker;
 pub mod client;
 pub mod http;
+pub mod lean;
 pub mod log;
 pub mod socket;
 pub mod wire;
