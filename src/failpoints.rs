@@ -17,6 +17,8 @@ pub enum Point {
     AfterCommit,
     /// A room's subscription stands, its head is not read yet: the slug.
     BeforeHead,
+    /// Its head is read, and its gate not opened yet: the slug.
+    AfterHead,
     /// A hint was read from the broker's connection: the payload.
     Hint,
     /// A change heard from another node is about to go to its room: the frame.
@@ -69,6 +71,7 @@ impl Point {
             Self::BeforeCommit => "before-commit",
             Self::AfterCommit => "after-commit",
             Self::BeforeHead => "before-head",
+            Self::AfterHead => "after-head",
             Self::Hint => "hint",
             Self::Hub => "hub",
         }

@@ -197,6 +197,7 @@ impl Node {
         let limit = u32::try_from(self.config.node.memory_frames_per_room).unwrap_or(CHANGES_PAGE).min(CHANGES_PAGE);
         let online = self.presence.online(&[room.id]).await;
         let changes = self.store.recent_changes(room.id, limit).await?.ok_or_else(Error::room_not_found)?;
+        failpoints::reach(Point::AfterHead, |text| room.slug.as_str().contains(text)).await;
         let mut inner = room.lock();
         if let Ok(mut online) = online
             && let Some(online) = online.pop()

@@ -65,16 +65,31 @@ async fn retried(trial: &mut Trial, content: &str, nonce: &str, stored: bool) {
     assert_eq!((&ack["type"], &ack["duplicate"]), (&json!("ack"), &json!(stored)), "{ack}");
 }
 
-/// What is said between the subscription and the head is in one of them.
+/// What is said after the subscription stands and before the head is read is told by the head, what is said after that
+/// and before the room is open by the hints.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_opens_while_people_talk_in_it() {
-    let point = "before-head=return(1500:held-open)";
+    let points = "before-head=return(1500:held-before);after-head=return(1500:held-after)";
     // Without the beacon, which would mend what this is about.
-    let builder = Cluster::of(2).node_env(READER, "FAILPOINTS", point);
+    let builder = Cluster::of(2).node_env(READER, "FAILPOINTS", points);
     let cluster = builder.env("SALON_NODE__BEACON_INTERVAL_MS", "60000").start().await;
+    opens_while_people_talk(&cluster, "before-head", "held-before").await;
+    opens_while_people_talk(&cluster, "after-head", "held-after").await;
+}
+
+/// The reader's node has told its log that it is held there.
+async fn until_held(cluster: &Cluster, point: &str) {
+    let began = Instant::now();
+    while !cluster.nodes[READER].log().contains(point) {
+        assert!(began.elapsed() < PATIENCE, "nothing was held {point}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn opens_while_people_talk(cluster: &Cluster, point: &str, held: &str) {
     let (reader, writer) = (cluster.user(READER, "reader").await, cluster.user(WRITER, "writer").await);
-    let room = writer.http.create_room(&unique("held-open"), "public").await.expect("a room").slug;
-    let mut writing = joined(&cluster, WRITER, &writer, &room).await;
+    let room = writer.http.create_room(&unique(held), "public").await.expect("a room").slug;
+    let mut writing = joined(cluster, WRITER, &writer, &room).await;
     let reading = tokio::spawn({
         let url = cluster.url(READER);
         let room = room.clone();
@@ -85,6 +100,7 @@ async fn a_room_opens_while_people_talk_in_it() {
             (socket, answer)
         }
     });
+    until_held(cluster, point).await;
     let mut said = Vec::new();
     // It ends before the room is let go on, so that nothing later can reveal a hole.
     for _ in 0..20 {
