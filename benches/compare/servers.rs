@@ -114,6 +114,8 @@ impl Backends {
                     let mut uvicorn = Command::new(install::channels()?.join("bin/uvicorn"));
                     uvicorn.args(["channels_app.asgi:application", "--log-level=warning", "--host=127.0.0.1"]);
                     uvicorn.arg(format!("--port={port}")).arg(format!("--app-dir={}", install::python_path()));
+                    // Saturated, it would take its own late reading of pongs for dead sockets.
+                    uvicorn.arg("--ws-ping-interval=600");
                     uvicorn.env("REDIS_URL", self.redis.url()).env("PYTHONDONTWRITEBYTECODE", "1");
                     uvicorn
                 }
