@@ -18,14 +18,17 @@ const PACED_CLIENTS: u32 = 8;
 /// … and where it is not: the row of single-row commits.
 const BUSY_CLIENTS: u32 = 32;
 
-/// As `src/store/postgres/append.rs` calls it, with one message. `CONTENT` is put in.
+/// As salon's connections have it (`src/store/postgres/pool.rs`): without it plans are those of empty tables.
+pub const PLANNING: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off";
+
+/// As `src/store/postgres/append.rs` calls it, with one message, which waits for its room. `CONTENT` is put in.
 pub const APPEND: &str = "\
 \\set room random(:room0, :room1)
 \\set author random(:user0, :user1)
 \\set nonce random(1, 9000000000000000000)
 SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content
 FROM salon_append(ARRAY[:room::bigint], ARRAY[:author::bigint], ARRAY[:nonce::text], ARRAY['CONTENT'],
-    ARRAY['\\x00112233445566778899aabbccddeeff'::bytea], ARRAY[NULL::bigint], false);
+    ARRAY['\\x00112233445566778899aabbccddeeff'::bytea], ARRAY[NULL::bigint], true);
 ";
 
 /// The least that a durable message could be: one row in a table with one index.
@@ -110,6 +113,7 @@ impl Pgbench<'_> {
         let (users, rooms): (Vec<_>, Vec<_>) =
             (self.bed.users.iter().map(|user| user.0).collect(), self.bed.rooms.iter().map(|room| room.0).collect());
         let mut command: Command = self.backends.postgres.client("pgbench");
+        command.env("PGOPTIONS", PLANNING);
         command.args(["--no-vacuum", "--protocol=prepared", "--jobs=1", "--client", &clients.to_string()]);
         command.args(["--time", &seconds.to_string()]).arg("--file").arg(&file);
         for (name, value) in

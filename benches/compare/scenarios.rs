@@ -47,19 +47,23 @@ impl Scenario {
 
     pub fn run(self, backends: &Backends, kind: Kind, name: &str, options: &Options) -> Result<Figures> {
         let mut running = backends.start_nodes(kind, name)?;
+        self.measure(backends, &mut running, options).map_err(|why| format!("{why}{}", running.said()))
+    }
+
+    fn measure(self, backends: &Backends, running: &mut Running, options: &Options) -> Result<Figures> {
         let seats = self.seats();
-        make_rooms(&running, &seats)?;
+        make_rooms(running, &seats)?;
         match self {
             Self::Big => {
                 let pace = Pace::Closed { senders_per_room: 4, in_flight: 8, by: Paced::ByCopy };
-                messages(backends, &running, &seats, pace, options)
+                messages(backends, running, &seats, pace, options)
             }
-            Self::Small => messages(backends, &running, &seats, Pace::Open { per_s: SMALL_PER_S }, options),
-            Self::Connect => connect(backends, &running, &seats),
+            Self::Small => messages(backends, running, &seats, Pace::Open { per_s: SMALL_PER_S }, options),
+            Self::Connect => connect(backends, running, &seats),
             Self::Sends => {
                 let pace = Pace::Closed { senders_per_room: 1, in_flight: 8, by: Paced::ByAck };
                 running.addresses.truncate(1);
-                let figures = messages(backends, &running, &seats, pace, options)?;
+                let figures = messages(backends, running, &seats, pace, options)?;
                 Ok(figures.into_iter().filter(|(name, _)| name.starts_with("acked") || *name == "own_cpu").collect())
             }
         }

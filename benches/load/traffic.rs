@@ -12,6 +12,8 @@ use super::swarm::Swarm;
 const STALL: Duration = Duration::from_secs(2);
 /// Of latencies.
 const MICROS_MAX: u64 = 60_000_000;
+/// From one sender to the next, since neighbours are of one room; a prime, so that all have their turn.
+const STRIDE: usize = 101;
 /// How late a send may be: what epoll's timer can do.
 const GRAIN: Duration = Duration::from_millis(1);
 
@@ -209,7 +211,7 @@ impl Run {
     fn send_due(&mut self, swarm: &mut Swarm, per_s: u32, now: Duration) -> Duration {
         let due = (now.as_secs_f64() * f64::from(per_s)) as u64;
         while self.counts.sent < due {
-            let place = usize::try_from(self.counts.sent).unwrap_or(0) % self.senders.len();
+            let place = usize::try_from(self.counts.sent).unwrap_or(0) * STRIDE % self.senders.len();
             self.send(swarm, place);
         }
         GRAIN

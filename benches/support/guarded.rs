@@ -65,12 +65,16 @@ impl Guarded {
         let deadline = Instant::now() + START;
         while !is_there() {
             if !Path::new("/proc").join(self.pid().to_string()).exists() || Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                return Err(format!("a server did not come up; it said:\n{log}"));
+                return Err(format!("a server did not come up; it said:\n{}", self.said()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// All it has printed.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     pub fn pid(&self) -> u32 {

@@ -115,5 +115,10 @@ fn the_append_that_is_compared_is_the_one_in_use() {
         text[at..].split('(').next().unwrap_or_default().to_owned()
     };
     let store = include_str!("../../src/store/postgres/append.rs");
-    assert_eq!(called(include_str!("../../benches/compare/pgbench.rs")), called(store));
+    let compared = include_str!("../../benches/compare/pgbench.rs");
+    assert_eq!(called(compared), called(store));
+    let planning = |text: &str| {
+        text.lines().find(|line| line.contains("const PLANNING")).map(|line| line.trim_start_matches("pub ").to_owned())
+    };
+    assert_eq!(planning(compared), planning(include_str!("../../src/store/postgres/pool.rs")));
 }
