@@ -6,7 +6,8 @@ import { createClient } from "redis";
 import { Server } from "socket.io";
 
 const [port, url] = process.argv.slice(2);
-const publisher = createClient({ url });
+// A publish that a busy machine delays would otherwise end the process.
+const publisher = createClient({ url, commandOptions: { timeout: 60_000 } });
 const subscriber = publisher.duplicate();
 await Promise.all([publisher.connect(), subscriber.connect()]);
 
