@@ -165,6 +165,16 @@ impl Session {
         self.with(|state| state.queue.control(Bytes::from(text)));
     }
 
+    /// Something that the socket did not ask for and is told once. A reader that lets a queue full of it wait takes
+    /// nothing any more: it starts anew rather than miss one.
+    pub(super) fn unasked(&self, text: String) {
+        self.with(|state| {
+            if !state.queue.unasked(Bytes::from(text)) {
+                state.close.get_or_insert(Close::Stalled);
+            }
+        });
+    }
+
     pub(super) fn change(&self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
         self.with(|state| {
             let push = state.queue.change(room, delivery, text);
