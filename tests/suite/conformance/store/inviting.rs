@@ -161,8 +161,8 @@ pub async fn two_users_have_one_direct_room(bed: &Bed) {
         assert_eq!(again, Direct { room: first.room, made: None });
         let seen = bed.room(asking.id, &RoomRef::Id(first.room)).await.unwrap().unwrap();
         assert_eq!(
-            (seen.name.as_str(), seen.kind, seen.slug),
-            (other.username.as_str(), RoomKind::Direct, slug("dm-1"))
+            (seen.name.as_str(), seen.kind, &seen.slug),
+            (other.username.as_str(), RoomKind::Direct, &slug("dm-1"))
         );
         assert_eq!((seen.role, seen.seq), (Some(Role::Member), 0));
         assert_eq!(bed.rooms(asking.id, 10, None).await.unwrap().items[0].name.as_str(), other.username.as_str());
