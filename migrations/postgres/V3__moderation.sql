@@ -1,8 +1,8 @@
 -- Bans, mutes, roles, invitations and direct rooms, each done under the lock of the room's clock, so that what is
 -- answered is in force for every append that comes after it.
 
--- Beside the memberships, so that leaving and coming back ends no mute. `members.muted_until` is read by nodes of the
--- release before only, which may still run for a while, and goes with a later one.
+-- Beside the memberships, so that leaving and coming back ends no mute. `members.muted_until`, salon_put_member and
+-- salon_remove_member are of use to nodes of the release before only, which may run for a while, and go with a later one.
 CREATE TABLE mutes (
     room_id    bigint NOT NULL,
     user_id    bigint NOT NULL,

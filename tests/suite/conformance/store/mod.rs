@@ -5,6 +5,7 @@ mod bed;
 mod changing;
 mod inviting;
 mod login_sessions;
+mod migrating;
 mod moderating;
 mod only_postgres;
 mod only_sqlite;
