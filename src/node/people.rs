@@ -22,8 +22,8 @@ use crate::store::{Addition, AdditionId};
 /// What the beacon reads each time: longer than a statement may take, since rows become visible out of order. After an
 /// outage it is longer by the time of the outage.
 pub(super) const WINDOW: Duration = Duration::from_secs(30);
-/// Users whose channels are subscribed together.
-const SUBSCRIBED_TOGETHER: usize = 5_000;
+/// Users whose channels are subscribed together: few enough that who joins a room does not wait long behind them.
+const SUBSCRIBED_TOGETHER: usize = 1_000;
 /// Users without a socket whose channel is kept for a while; over it, none is.
 const LINGERING_MAX: usize = 10_000;
 /// Pairs of users and rooms asked for in one query.
