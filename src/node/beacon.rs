@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::people;
 use super::revoked;
 use super::room::Room;
 use crate::broker::Channel;
@@ -36,7 +35,7 @@ impl Node {
         let mut complaint = Complaint::default();
         loop {
             let started = Instant::now();
-            let looked = self.look_at_store(window, looked_at.elapsed() + people::WINDOW).await;
+            let looked = self.look_at_store(window).await;
             let took = started.elapsed();
             self.metrics.beacon_seconds.record(took.as_secs_f64());
             self.judge_database(looked.as_ref().and(written.as_ref()), &mut complaint);
@@ -93,8 +92,7 @@ impl Node {
         Duration::from_millis(if hearing { node.beacon_interval_ms } else { node.beacon_interval_unwell_ms })
     }
 
-    /// Revocations and additions are read that far back.
-    async fn look_at_store(self: &Arc<Self>, revoked: Duration, added: Duration) -> Result<(), StoreError> {
+    async fn look_at_store(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
         let rooms: Vec<Arc<Room>> =
             self.hub.rooms().into_iter().filter(|room| room.opened.initialized() && !room.lock().is_empty()).collect();
         for chunk in rooms.chunks(self.config.node.beacon_chunk) {
@@ -107,8 +105,8 @@ impl Node {
                 self.compare(room, position, heads.get(&room.id));
             }
         }
-        self.read_revocations(revoked).await?;
-        self.read_additions(added).await
+        self.read_revocations(window).await?;
+        self.read_additions(window).await
     }
 
     /// In the same way.

@@ -1,8 +1,8 @@
 //! The users with sockets on this node, and what is told to all sockets of one of them: that a room became theirs.
 //!
 //! Each of them has a channel on the broker, subscribed while they have a socket here and a while longer. What a hint
-//! on it loses is made good by the beacon, which reads what was added to anybody lately: one query a look, however many
-//! sockets there are. An addition has a number, so that the two together tell it once.
+//! on it loses is made good by the beacon, which reads what was added to anybody lately, as it does revocations: one query
+//! a look, however many sockets there are. An addition has a number, so that the two together tell it once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,9 +19,6 @@ use crate::protocol::envelope::{Envelope, Notice};
 use crate::protocol::frames::ServerFrame;
 use crate::store::{Addition, AdditionId};
 
-/// What the beacon reads each time: longer than a statement may take, since rows become visible out of order. After an
-/// outage it is longer by the time of the outage.
-pub(super) const WINDOW: Duration = Duration::from_secs(30);
 /// Users whose channels are subscribed together: few enough that who joins a room does not wait long behind them.
 const SUBSCRIBED_TOGETHER: usize = 1_000;
 /// Users without a socket whose channel is kept for a while; over it, none is.
