@@ -77,24 +77,23 @@ impl Node {
             }
         }
         // Before the version counts as looked at: name and topic are part of what it stands for.
-        if !deleted {
-            self.tell_if_renamed(room).await;
-        }
-        room.lock().access.end(check, Some(version).filter(|_| !deleted && !pairs.is_empty()));
+        let done = !deleted && self.tell_if_renamed(room).await;
+        room.lock().access.end(check, Some(version).filter(|_| done && !pairs.is_empty()));
         if deleted {
             self.drop_room(room);
         }
     }
 
     /// Gives everybody in the room its name and topic, each as they see the room, when they are other than was told.
-    async fn tell_if_renamed(&self, room: &Arc<Room>) {
-        let Some(one) = room.lock().sessions().first().map(|session| session.user.id) else { return };
-        let Ok(found) = self.store.rooms_seen(&[(one, room.id)]).await else { return };
-        let Some(info) = found.into_iter().flatten().next() else { return };
+    /// `false`: the store did not say what the room is called.
+    async fn tell_if_renamed(&self, room: &Arc<Room>) -> bool {
+        let Some(one) = room.lock().sessions().first().map(|session| session.user.id) else { return true };
+        let Ok(found) = self.store.rooms_seen(&[(one, room.id)]).await else { return false };
+        let Some(info) = found.into_iter().flatten().next() else { return false };
         let sessions = {
             let mut inner = room.lock();
             if !inner.take_title(&info) {
-                return;
+                return true;
             }
             inner.sessions().to_vec()
         };
@@ -104,7 +103,7 @@ impl Node {
             let found = loop {
                 match self.store.rooms_seen(&pairs).await {
                     Ok(found) => break found,
-                    Err(_) if room.lock().closed => return,
+                    Err(_) if room.lock().closed => return true,
                     Err(_) => tokio::time::sleep(RETRY).await,
                 }
             };
@@ -115,5 +114,6 @@ impl Node {
                 }
             }
         }
+        true
     }
 }
