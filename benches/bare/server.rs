@@ -187,7 +187,7 @@ impl Server {
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
         let key = head.lines().filter_map(|line| line.split_once(':'));
         let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, key)| key.trim());
-        let accept = derive_accept_key(key.last().ok_or(ErrorKind::InvalidData)?.as_bytes());
+        let accept = derive_accept_key(key.next_back().ok_or(ErrorKind::InvalidData)?.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Accept: {accept}\r\n\r\n"

@@ -1,5 +1,5 @@
 //! Looks at the store when hints may be missing: heads and access versions of every room with sockets, revocations,
-//! and the nodes' rows. It is what bounds the time a lost last hint stays lost.
+//! rooms that became somebody's, and the nodes' rows. It is what bounds the time a lost last hint stays lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ impl Node {
                 self.judge_database(written.as_ref(), &mut complaint);
             }
             self.close_idle_rooms();
+            self.forget_absent_people();
             if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
                 purged = Instant::now();
                 self.store.purge(self.config.node.purge_rows).await.ok();
@@ -102,7 +103,24 @@ impl Node {
                 self.compare(room, position, heads.get(&room.id));
             }
         }
-        self.read_revocations(window).await
+        self.read_revocations(window).await?;
+        self.read_additions(window).await
+    }
+
+    /// In the same way.
+    async fn read_additions(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+        let limit = u32::try_from(self.config.node.beacon_chunk).unwrap_or(u32::MAX);
+        let mut after = None;
+        loop {
+            let page = self.store.recent_additions(window, after, limit).await?;
+            let more = page.len() >= self.config.node.beacon_chunk;
+            after = page.last().map(|last| last.id);
+            self.tell_added(page);
+            if !more {
+                self.hub.people.forget_known(window);
+                return Ok(());
+            }
+        }
     }
 
     /// Page by page, each applied before the next is read. A row that becomes visible behind the page it belongs to is

@@ -13,6 +13,7 @@ use super::counts::Counts;
 use super::gate::{Frame, Gate};
 use super::limits::network;
 use super::metrics::Metrics;
+use super::people::People;
 use super::queue::Budget;
 use super::room::{Inner, Room};
 use super::session::{Close, Proof, Session};
@@ -43,6 +44,7 @@ pub struct Hub {
     addresses: DashMap<Slug, RoomId>,
     slugs: DashMap<RoomId, Slug>,
     sessions: DashMap<u64, Arc<Session>>,
+    pub(super) people: People,
     sockets_of: Counts<UserId>,
     /// By [`network`].
     sockets_from: Counts<IpAddr>,
@@ -58,6 +60,7 @@ impl Hub {
             addresses: DashMap::new(),
             slugs: DashMap::new(),
             sessions: DashMap::new(),
+            people: People::default(),
             sockets_of: Counts::default(),
             sockets_from: Counts::default(),
             next_session: AtomicU64::new(1),
@@ -135,12 +138,14 @@ impl Hub {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
         session.answer(first);
+        self.people.add(&session);
         self.sessions.insert(id, session.clone());
         Ok(session)
     }
 
     pub(super) fn dismiss(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
+            self.people.remove(session);
             self.sockets_of.give_back(&session.user.id);
             self.sockets_from.give_back(&session.network);
         }
@@ -367,6 +372,7 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
         _ => 0,
     };
     inner.epoch = changes.head.epoch;
+    inner.forget_title();
     let is_empty = inner.is_empty();
     inner.access.open(changes.head.access, is_empty);
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());

@@ -17,6 +17,7 @@ mod golden;
 mod http;
 mod layering;
 mod limits;
+mod moderation;
 mod redis_faults;
 mod revocations;
 mod security;
