@@ -185,9 +185,9 @@ impl Server {
     fn upgrade(&mut self, n: usize, head: &[u8]) -> io::Result<()> {
         let head = std::str::from_utf8(head).map_err(|_| ErrorKind::InvalidData)?;
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
-        let key = head.lines().filter_map(|line| line.split_once(':'));
-        let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, key)| key.trim());
-        let accept = derive_accept_key(key.next_back().ok_or(ErrorKind::InvalidData)?.as_bytes());
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+        let accept = derive_accept_key(key.ok_or(ErrorKind::InvalidData)?.1.trim().as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
