@@ -67,6 +67,10 @@ fn api() -> Router<Arc<Node>> {
         .route("/rooms/{room}/users", get(rooms::users))
         .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
         .route("/rooms/{room}/messages/{id}", axum::routing::patch(messages::edit).delete(messages::delete))
+        .route(
+            "/rooms/{room}/messages/{id}/reactions/{emoji}",
+            put(messages::react).delete(messages::take_back),
+        )
 }
 
 async fn metrics() -> impl axum::response::IntoResponse {

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use crate::config;
 use crate::error::Error;
 use crate::model::{
-    Content, Epoch, Message, MessageId, Nonce, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Seq, SiteRole,
-    Slug, Timestamp, Topic, User, UserId, Username,
+    Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Role, RoomId, RoomInfo, RoomKind, RoomName,
+    RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
 };
 
 pub use login_sessions::*;
@@ -164,6 +164,8 @@ pub enum Appended {
     Stored {
         id: MessageId,
         created_at: Timestamp,
+        /// The members whom its text names ([`mentioned`]).
+        mentions: Vec<Username>,
     },
     /// The same nonce with the same fingerprint is already there: its message in its present state.
     Duplicate(Box<Message>),
@@ -184,8 +186,12 @@ pub struct Change {
 pub enum ChangeWhat {
     /// By the author only.
     Edit(Content),
-    /// By the author, a moderator or owner of the room, or an administrator of the site.
+    /// By the author, a moderator or owner of the room, or an administrator of the site. Mentions and reactions go too.
     Delete,
+    /// By whoever may send in the room.
+    React(Emoji),
+    /// Takes back one's own.
+    Unreact(Emoji),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -213,8 +219,10 @@ pub enum Refusal {
     NoMessage,
     /// Neither author nor entitled by role.
     NotAllowed,
-    /// A deleted message cannot be edited.
+    /// A deleted message cannot be edited, nor reacted to.
     Gone,
+    /// It has [`REACTION_KINDS_MAX`] kinds of reactions, and this would be another.
+    TooManyKinds,
 }
 
 impl From<Refusal> for Error {
@@ -229,6 +237,9 @@ impl From<Refusal> for Error {
             Refusal::NoMessage => Self::NotFound("there is no such message".into()),
             Refusal::NotAllowed => Self::Forbidden("this message is not yours to change".into()),
             Refusal::Gone => Self::Conflict("this message is deleted".into()),
+            Refusal::TooManyKinds => Self::Conflict(format!(
+                "this message has {REACTION_KINDS_MAX} kinds of reactions already; give one of them"
+            )),
         }
     }
 }
@@ -374,7 +385,7 @@ pub trait Store: Send + Sync + 'static {
     /// waited for: its items are [`Appended::Busy`]. Outcomes are in the order of the batch; one bad item never
     /// fails its neighbours. `Err(Unavailable)`: unknown; the same batch may be sent again.
     async fn append(&self, batch: &[Append], wait: bool) -> Result<Vec<Appended>>;
-    /// Edits or deletes one message under the room's clock lock.
+    /// Edits or deletes one message, or changes its reactions, under the room's clock lock.
     async fn change(&self, change: &Change) -> Result<Changed>;
     /// Changes with `seq > after`, at most `limit`, oldest first; `None`: no such room (or deleted).
     async fn changes_after(&self, room: RoomId, after: Seq, limit: u32) -> Result<Option<Changes>>;

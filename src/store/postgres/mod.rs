@@ -3,6 +3,7 @@
 
 mod append;
 mod login_sessions;
+mod mentions;
 mod messages;
 mod migrate;
 mod nodes;
@@ -123,6 +124,8 @@ impl Store for Postgres {
 
     async fn purge(&self, limit: u32) -> Result<u64> {
         let removed = login_sessions::purge(&self.pool, limit).await?;
+        // Before the rooms, which are marked as done by what follows.
+        let removed = removed + mentions::purge(&self.pool, limit - removed).await?;
         Ok(u64::from(removed) + rooms::purge(&self.pool, limit - removed).await?)
     }
 

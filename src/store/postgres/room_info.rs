@@ -24,7 +24,12 @@ macro_rules! info_columns {
                  WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ",
             $user,
             " AND NOT x.deleted ORDER BY x.id LIMIT 100
-             ) unread), c.access"
+             ) unread),
+             (SELECT count(*) FROM (
+                 SELECT FROM mentions x WHERE x.user_id = ",
+            $user,
+            " AND x.room_id = r.id AND x.id > m.last_read LIMIT 100
+             ) mentions), c.access"
         )
     };
 }
@@ -152,9 +157,9 @@ fn info(row: &Row, at: usize) -> Result<RoomInfo> {
         role: get::<Option<&str>>(row, at + 7)?.map(role).transpose()?,
         last_read: unsigned(get(row, at + 8)?),
         unread: u32::try_from(get::<i64>(row, at + 9)?).unwrap_or(u32::MAX),
-        mentions: 0,
+        mentions: u32::try_from(get::<i64>(row, at + 10)?).unwrap_or(u32::MAX),
         online: 0,
-        access: unsigned(get(row, at + 10)?),
+        access: unsigned(get(row, at + 11)?),
     })
 }
 

@@ -4,8 +4,10 @@
 mod access;
 mod append;
 mod login_sessions;
+mod mentions;
 mod messages;
 mod nodes;
+mod reactions;
 mod room_info;
 mod rooms;
 mod rows;

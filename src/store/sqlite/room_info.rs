@@ -18,7 +18,10 @@ macro_rules! info_columns {
          (SELECT count(*) FROM (
              SELECT 1 FROM messages x
              WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ?1 AND NOT x.deleted
-             ORDER BY x.id LIMIT 100)), c.access"
+             ORDER BY x.id LIMIT 100)),
+         (SELECT count(*) FROM (
+             SELECT 1 FROM mentions x WHERE x.user_id = ?1 AND x.room_id = r.id AND x.id > m.last_read LIMIT 100)),
+         c.access"
     };
 }
 
@@ -106,8 +109,8 @@ fn info(row: &Row<'_>) -> rusqlite::Result<RoomInfo> {
         role: word_or_none(row, 7, Role::from_word)?,
         last_read: row.get(8)?,
         unread: row.get(9)?,
-        mentions: 0,
+        mentions: row.get(10)?,
         online: 0,
-        access: row.get(10)?,
+        access: row.get(11)?,
     })
 }

@@ -4,10 +4,12 @@ mod appending;
 mod bed;
 mod changing;
 mod login_sessions;
+mod mentioning;
 mod only_postgres;
 mod only_sqlite;
 mod people;
 mod racing;
+mod reacting;
 mod reading;
 mod rooms;
 
@@ -58,6 +60,20 @@ clauses! {
     changing::moderators_and_administrators_delete,
     changing::strangers_learn_nothing_by_changing,
     changing::the_banned_and_the_muted_change_nothing,
+    mentioning::members_are_found_in_the_text,
+    mentioning::the_longest_name_that_is_a_members_counts,
+    mentioning::each_message_of_a_batch_has_its_own,
+    mentioning::a_first_message_may_name_its_author,
+    mentioning::mentions_follow_edits_and_deletions,
+    mentioning::a_crowd_of_names_is_bounded,
+    reacting::a_reaction_takes_the_next_seq_and_shows_on_the_message,
+    reacting::what_is_given_or_taken_back_already_takes_no_seq,
+    reacting::kinds_are_bounded_and_others_go_on,
+    reacting::the_first_twenty_are_named_and_all_are_counted,
+    reacting::an_edit_keeps_reactions_and_a_deletion_does_not,
+    reacting::who_may_not_send_may_not_react,
+    reacting::reactions_that_race_are_all_counted,
+    reacting::what_belongs_to_a_deleted_room_is_purged,
     reading::changes_come_in_order_of_seq_with_the_head,
     reading::what_was_superseded_is_told_once,
     reading::recent_changes_are_the_latest,
