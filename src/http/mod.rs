@@ -65,12 +65,10 @@ fn api() -> Router<Arc<Node>> {
         .route("/rooms/{room}/members", get(rooms::members))
         .route("/rooms/{room}/members/{username}", put(rooms::put_member).delete(rooms::remove_member))
         .route("/rooms/{room}/users", get(rooms::users))
+        .route("/rooms/{room}/read", put(rooms::read))
         .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
         .route("/rooms/{room}/messages/{id}", axum::routing::patch(messages::edit).delete(messages::delete))
-        .route(
-            "/rooms/{room}/messages/{id}/reactions/{emoji}",
-            put(messages::react).delete(messages::take_back),
-        )
+        .route("/rooms/{room}/messages/{id}/reactions/{emoji}", put(messages::react).delete(messages::take_back))
 }
 
 async fn metrics() -> impl axum::response::IntoResponse {

@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn names_end_where_sentences_do() {
         assert_eq!(found("hi @bob."), [["bob.", "bob"]]);
-        assert_eq!(found("hi @bob... and @al.ice, @c_d!"), [vec!["bob...", "bob..", "bob"], vec!["al.ice"], vec!["c_d"]]);
+        assert_eq!(
+            found("hi @bob... and @al.ice, @c_d!"),
+            [vec!["bob...", "bob..", "bob"], vec!["al.ice"], vec!["c_d"]]
+        );
         assert_eq!(found("(@bob) _@eve_ @bob's /@dan"), [vec!["bob"], vec!["eve_", "eve"], vec!["dan"]]);
         assert_eq!(found("@Анна, @田中 @müller @mu\u{308}ller"), [["Анна"], ["田中"], ["müller"]]);
     }

@@ -1,5 +1,6 @@
 //! Which rooms are open on this node and which sessions it holds; opening, mending and closing rooms.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,7 @@ pub struct Hub {
     slugs: DashMap<RoomId, Slug>,
     sessions: DashMap<u64, Arc<Session>>,
     sockets_of: Counts<UserId>,
+    sessions_of: DashMap<UserId, Vec<Arc<Session>>>,
     /// By [`network`].
     sockets_from: Counts<IpAddr>,
     next_session: AtomicU64,
@@ -59,6 +61,7 @@ impl Hub {
             slugs: DashMap::new(),
             sessions: DashMap::new(),
             sockets_of: Counts::default(),
+            sessions_of: DashMap::new(),
             sockets_from: Counts::default(),
             next_session: AtomicU64::new(1),
             budget: Budget::new(config.node.queues_bytes),
@@ -80,6 +83,23 @@ impl Hub {
 
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.iter().map(|session| session.clone()).collect()
+    }
+
+    /// Users with a socket here.
+    pub fn users(&self) -> HashSet<UserId> {
+        self.sessions_of.iter().map(|sessions| *sessions.key()).collect()
+    }
+
+    /// A user's sockets here.
+    pub fn sessions_of(&self, user: UserId) -> Vec<Arc<Session>> {
+        self.sessions_of.get(&user).map(|sessions| sessions.clone()).unwrap_or_default()
+    }
+
+    /// Tells a user's sockets here that `which` says something that is worth nothing to one that does not read. `false`:
+    /// one of them was not told, for its answers fill their reserve.
+    pub fn to_user(&self, user: UserId, frame: &str, which: impl Fn(&Session) -> bool) -> bool {
+        let sessions = self.sessions_of(user);
+        sessions.iter().filter(|session| which(session)).fold(true, |all, session| session.hint(frame) && all)
     }
 
     pub fn session_count(&self) -> usize {
@@ -135,12 +155,17 @@ impl Hub {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
         session.answer(first);
+        self.sessions_of.entry(session.user.id).or_default().push(session.clone());
         self.sessions.insert(id, session.clone());
         Ok(session)
     }
 
     pub(super) fn dismiss(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
+            if let Some(mut sessions) = self.sessions_of.get_mut(&session.user.id) {
+                sessions.retain(|other| other.id != session.id);
+            }
+            self.sessions_of.remove_if(&session.user.id, |_, sessions| sessions.is_empty());
             self.sockets_of.give_back(&session.user.id);
             self.sockets_from.give_back(&session.network);
         }

@@ -24,8 +24,10 @@ const RESET_RETRY: Duration = Duration::from_millis(250);
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
     pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
+        self.settle_marks(session.user.id).await;
         let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
         self.hub.note_address(info.id, &info.slug);
+        self.watch.refresh(session.user.id, info.id);
         for _ in 0..REENTRIES_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
             let epoch = room.lock().epoch.clone();

@@ -14,6 +14,7 @@ mod health;
 mod hub;
 mod join;
 mod login_sessions;
+mod marks;
 mod messages;
 mod metrics;
 mod online;
@@ -24,6 +25,7 @@ pub mod rooms;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod unread;
 mod view;
 mod wished_name;
 
@@ -47,10 +49,12 @@ use drain::Going;
 use enters::Enters;
 use health::Health;
 use limits::{Buckets, Requester};
+use marks::Marks;
 use messages::Delivering;
 use metrics::Metrics;
 use online::Comings;
 use revoked::Revocations;
+use unread::Watch;
 
 use crate::broker::{Broker, Event};
 use crate::config::Config;
@@ -79,6 +83,8 @@ pub struct Node {
     enters: Arc<Enters>,
     comings: Comings,
     revocations: Revocations,
+    marks: Marks,
+    watch: Watch,
     health: Health,
     message_rate: Buckets<UserId>,
     request_rate: Buckets<Requester>,
@@ -114,6 +120,8 @@ impl Node {
             enters: Arc::default(),
             comings: Comings::default(),
             revocations: Revocations::default(),
+            marks: Marks::default(),
+            watch: Watch::default(),
             health: Health::default(),
             message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
             request_rate: Buckets::new(
@@ -179,6 +187,8 @@ impl Node {
         self.warn_of_risks().await;
         self.start_presence();
         self.run_beside(self.clone().beacon());
+        self.run_beside(self.clone().gather_marks());
+        self.run_beside(self.clone().watch_unread());
         self.health.started();
         self.begun.send_replace(true);
         tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");

@@ -10,7 +10,9 @@ use rand::seq::IndexedRandom;
 
 use super::Node;
 use crate::error::{Error, Result};
-use crate::model::{Role, RoomInfo, RoomKind, RoomName, RoomRef, SiteRole, Slug, Topic, User, UserId, Username};
+use crate::model::{
+    Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, SiteRole, Slug, Topic, User, UserId, Username,
+};
 use crate::protocol::frames::Removal;
 use crate::store::{Account, Around, History, Member, NewRoom, Page, RoomChanges, Standing, StoreError};
 
@@ -36,7 +38,8 @@ struct Seen {
 
 impl Node {
     /// Rooms the user may see, their own ones first.
-    pub async fn list_rooms(&self, who: &User, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+    pub async fn list_rooms(self: &Arc<Self>, who: &User, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+        self.settle_marks(who.id).await;
         let mut page = self.store.rooms(who.id, limit, cursor).await?;
         self.fill_online(&mut page.items).await;
         Ok(page)
@@ -62,7 +65,7 @@ impl Node {
 
     /// The room at the address a person typed; made there as public, with the name as typed, when it is absent and
     /// `rooms.auto_create` allows. A private room of others is as absent as before.
-    pub async fn see_or_create_room(&self, who: &User, typed: &str) -> Result<RoomInfo> {
+    pub async fn see_or_create_room(self: &Arc<Self>, who: &User, typed: &str) -> Result<RoomInfo> {
         let slug = Slug::from_text(typed).ok_or_else(Error::room_not_found)?;
         let at = RoomRef::Slug(slug.clone());
         match self.see_room(who, &at).await {
@@ -80,7 +83,8 @@ impl Node {
     }
 
     /// The room as this user sees it; also for who is banned from a public one, and so learns why the rest is closed.
-    pub async fn see_room(&self, who: &User, room: &RoomRef) -> Result<RoomInfo> {
+    pub async fn see_room(self: &Arc<Self>, who: &User, room: &RoomRef) -> Result<RoomInfo> {
+        self.settle_marks(who.id).await;
         let mut info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
         self.fill_online(std::slice::from_mut(&mut info)).await;
         Ok(info)
@@ -176,9 +180,17 @@ impl Node {
         Ok((seen.info.slug, history))
     }
 
+    /// The room and what this user is in it, if they may read it now.
+    pub(super) async fn find(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug, Standing)> {
+        let seen = self.look(who, room).await?;
+        let standing = seen.info.role.map_or(Standing::Guest, Standing::Member);
+        Ok((seen.info.id, seen.info.slug, standing))
+    }
+
     async fn enter_room(&self, who: &User, room: &RoomRef, role: Option<Role>) -> Result<()> {
         let outcome = self.store.enter(&[(who.id, room.clone())]).await?.into_iter().next();
         let info = outcome.ok_or_else(|| Error::Internal("the store gave no answer to an entry".to_owned()))??;
+        self.watch.refresh(who.id, info.id);
         match role {
             Some(role) if info.role != Some(role) => {
                 Err(Error::Forbidden("your own role is for another owner to change".to_owned()))
@@ -217,6 +229,7 @@ impl Node {
         }
         // Between looking and doing they may have been banned, or the room deleted: the store looked again.
         self.store.put_member(seen.info.id, target, wanted).await?.ok_or_else(banned_there)?;
+        self.watch.refresh(target, seen.info.id);
         self.announce_access(seen.info.id, None);
         Ok(())
     }
@@ -324,7 +337,7 @@ fn tail(random: &mut impl Rng, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Epoch, RoomId};
+    use crate::model::Epoch;
 
     fn user(role: SiteRole) -> User {
         User { id: UserId(7), username: Username::from_stored("alice".into()), role }

@@ -165,6 +165,17 @@ impl Session {
         self.with(|state| state.queue.control(Bytes::from(text)));
     }
 
+    /// Puts something into the queue that may be lost; `false`: it was, for answers fill their reserve.
+    pub(super) fn hint(&self, text: &str) -> bool {
+        self.with(|state| {
+            let fits = !state.queue.control_full();
+            if fits {
+                state.queue.control(Bytes::copy_from_slice(text.as_bytes()));
+            }
+            fits
+        })
+    }
+
     pub(super) fn change(&self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
         self.with(|state| {
             let push = state.queue.change(room, delivery, text);

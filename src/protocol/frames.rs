@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::incoming::Echo;
 use crate::error::Error;
-use crate::model::{Epoch, Message, MessageId, Reactions, RoomId, RoomInfo, Seq, Slug, Timestamp, User, UserId, Username};
+use crate::model::{
+    Epoch, Message, MessageId, Reactions, RoomId, RoomInfo, Seq, Slug, Timestamp, User, UserId, Username,
+};
 
 /// The limits a client should know, as `welcome` tells them.
 #[derive(Debug, Clone, Serialize)]
@@ -80,6 +82,15 @@ pub enum ServerFrame<'a> {
     Typing {
         room: &'a Slug,
         user: &'a Username,
+    },
+    Read {
+        room: &'a Slug,
+        seq: Seq,
+    },
+    Unread {
+        room: &'a Slug,
+        unread: u32,
+        mentions: u32,
     },
     RoomUpdated {
         room: &'a Slug,

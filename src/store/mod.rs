@@ -244,6 +244,35 @@ impl From<Refusal> for Error {
     }
 }
 
+/// How far a user has read in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub user: UserId,
+    pub room: RoomId,
+    pub seq: Seq,
+}
+
+/// A room that a user is a member of, as it stood when that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    pub user: UserId,
+    pub room: RoomId,
+    pub head: Seq,
+    /// Something was changed there within the time that was asked for.
+    pub stirred: bool,
+}
+
+/// What a member has not read in a room: see [`RoomInfo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    pub user: UserId,
+    pub room: RoomId,
+    pub slug: Slug,
+    pub last_read: Seq,
+    pub unread: u32,
+    pub mentions: u32,
+}
+
 /// A room's clock, epoch and access version, read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -399,6 +428,16 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the room a new epoch and raises its access version, if its epoch is still `old`; the epoch in force
     /// afterwards. `None`: no such room.
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>>;
+
+    // ---- reading
+
+    /// Moves read marks of members, forwards only and not beyond the room's head; many in one trip. Those that moved,
+    /// with where they are now.
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>>;
+    /// The rooms that users are members of, at most `limit` of each; `stirred` within the last `window`.
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>>;
+    /// Of many pairs in one trip, in any order; only of those who are members and may read now.
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>>;
 
     // ---- nodes
 

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{
-    ChangeKind, Epoch, Message, MessageId, Reactions, RoomId, Seq, Slug, Timestamp, UserId, Username,
-};
+use crate::model::{ChangeKind, Epoch, Message, MessageId, Reactions, RoomId, Seq, Slug, Timestamp, UserId, Username};
 use crate::store::{Changes, Head};
 
 pub struct Store {

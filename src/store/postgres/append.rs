@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use super::super::*;
-use super::pool::Pool;
 use super::mentions::wished;
+use super::pool::Pool;
 use super::rows::{change_kind, get, mentions, reactions, signed, time, unsigned};
 
 /// One trip, or two where somebody may be mentioned. More when a nonce comes twice in the batch: the later items with it are sent when the outcome of the first

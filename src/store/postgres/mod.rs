@@ -8,6 +8,7 @@ mod messages;
 mod migrate;
 mod nodes;
 mod pool;
+mod reading;
 mod room_info;
 mod rooms;
 mod rows;
@@ -179,6 +180,18 @@ impl Store for Postgres {
 
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>> {
         rooms::renew_epoch(&self.pool, room, old).await
+    }
+
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>> {
+        reading::move_marks(&self.pool, marks).await
+    }
+
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>> {
+        reading::memberships(&self.pool, users, limit, window).await
+    }
+
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
+        reading::unread(&self.pool, pairs).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {

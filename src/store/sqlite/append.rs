@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::*;
 use super::access::{Relation, make_member};
-use super::{mentions, messages, reactions};
 use super::rows::signed;
+use super::{mentions, messages, reactions};
 
 pub fn append(db: &Connection, batch: &[Append]) -> Result<Vec<Appended>> {
     batch.iter().map(|item| append_one(db, item)).collect()

@@ -26,8 +26,11 @@ pub fn find(db: &Connection, room: RoomId, text: &Content) -> Result<Vec<User>> 
 /// Nobody is told of being named by themselves.
 pub fn note(db: &Connection, room: RoomId, id: MessageId, author: UserId, mentioned: &[User]) -> Result<()> {
     for user in mentioned.iter().filter(|user| user.id != author) {
-        db.prepare_cached("INSERT INTO mentions (room_id, id, user_id) VALUES (?, ?, ?)")?
-            .execute([room.0, signed(id), user.id.0])?;
+        db.prepare_cached("INSERT INTO mentions (room_id, id, user_id) VALUES (?, ?, ?)")?.execute([
+            room.0,
+            signed(id),
+            user.id.0,
+        ])?;
     }
     Ok(())
 }

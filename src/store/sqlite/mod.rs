@@ -8,6 +8,7 @@ mod mentions;
 mod messages;
 mod nodes;
 mod reactions;
+mod reading;
 mod room_info;
 mod rooms;
 mod rows;
@@ -244,6 +245,21 @@ impl Store for Sqlite {
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>> {
         let old = old.clone();
         self.threads.write(move |db| rooms::renew_epoch(db, room, &old)).await
+    }
+
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>> {
+        let marks = marks.to_vec();
+        self.threads.write(move |db| reading::move_marks(db, &marks)).await
+    }
+
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>> {
+        let users = users.to_vec();
+        self.threads.read(move |db| reading::memberships(db, &users, limit, window)).await
+    }
+
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
+        let pairs = pairs.to_vec();
+        self.threads.read(move |db| reading::unread(db, &pairs)).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {

@@ -60,10 +60,10 @@ fn first_users(db: &Connection, change: &Change, emoji: &Emoji) -> Result<Vec<St
         "SELECT u.username FROM reactions r JOIN users u ON u.id = r.user_id
          WHERE r.room_id = ? AND r.id = ? AND r.emoji = ? ORDER BY r.seq LIMIT ?",
     )?;
-    let names = statement.query_map(
-        params![change.room.0, signed(change.id), emoji.as_str(), REACTION_NAMES_MAX as u64],
-        |row| row.get(0),
-    )?;
+    let names = statement
+        .query_map(params![change.room.0, signed(change.id), emoji.as_str(), REACTION_NAMES_MAX as u64], |row| {
+            row.get(0)
+        })?;
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 

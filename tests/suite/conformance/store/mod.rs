@@ -4,6 +4,7 @@ mod appending;
 mod bed;
 mod changing;
 mod login_sessions;
+mod marking;
 mod mentioning;
 mod only_postgres;
 mod only_sqlite;
@@ -60,6 +61,10 @@ clauses! {
     changing::moderators_and_administrators_delete,
     changing::strangers_learn_nothing_by_changing,
     changing::the_banned_and_the_muted_change_nothing,
+    marking::marks_move_forwards_and_not_beyond_the_head,
+    marking::marks_that_race_end_at_the_furthest,
+    marking::unread_is_what_others_sent_and_is_there,
+    marking::memberships_tell_heads_and_what_stirred,
     mentioning::members_are_found_in_the_text,
     mentioning::the_longest_name_that_is_a_members_counts,
     mentioning::each_message_of_a_batch_has_its_own,

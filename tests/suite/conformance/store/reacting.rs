@@ -107,7 +107,10 @@ pub async fn an_edit_keeps_reactions_and_a_deletion_does_not(bed: &Bed) {
     let edited = done(bed.edit(&alice, &room, id, "changed").await);
     assert_eq!((edited.kind, edited.reactions.0.len()), (ChangeKind::Edited, 1));
     let reacted = done(react(bed, &alice, &room, id, "🎉").await);
-    assert_eq!((reacted.kind, reacted.edited_at, reacted.reactions.0.len()), (ChangeKind::Reacted, edited.edited_at, 2));
+    assert_eq!(
+        (reacted.kind, reacted.edited_at, reacted.reactions.0.len()),
+        (ChangeKind::Reacted, edited.edited_at, 2)
+    );
     let deleted = done(bed.delete(&alice, &room, id).await);
     assert!(deleted.reactions.is_empty());
     assert_eq!(react(bed, &alice, &room, id, "👍").await, Changed::Refused(Refusal::Gone));
