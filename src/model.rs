@@ -3,6 +3,7 @@
 
 mod emoji;
 mod mention;
+pub mod search;
 mod username;
 
 use std::fmt;

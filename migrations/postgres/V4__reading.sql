@@ -25,6 +25,25 @@ CREATE TABLE reactions (
     CONSTRAINT reactions_seq UNIQUE (room_id, id, emoji, seq)
 );
 
+-- The words of messages. Filled beside the appends, which it must not slow down, by whoever holds the room's mark; an
+-- edit or a deletion takes a message's words away at once. What is found is checked against the message itself.
+CREATE TABLE message_words (
+    room_id    bigint NOT NULL,
+    id         bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    words      tsvector NOT NULL,
+    PRIMARY KEY (room_id, id)
+);
+CREATE INDEX message_words_words ON message_words USING gin (words);
+CREATE INDEX message_words_newest ON message_words (created_at, room_id, id);
+
+-- Up to which change the words of a room were taken, and by which configuration.
+CREATE TABLE word_marks (
+    room_id       bigint PRIMARY KEY,
+    seq           bigint NOT NULL,
+    configuration text NOT NULL
+);
+
 -- What salon_append was, with mentions, and with all that a duplicate shows. A wished mention is an item of the batch
 -- (from 1), a place in its text, and a user; of the users of one place the first one counts who is a member.
 -- Outcomes: 0 stored, 1 duplicate, 2 busy, 3 no room, 4 disabled, 5 banned, 6 muted, 7 nonce reused, 8 no reply target.
@@ -271,6 +290,7 @@ BEGIN
         )
         SELECT array_agg(o.user_id), to_jsonb(array_agg(o.username ORDER BY o.place)) INTO v_users, v_names FROM once o;
         DELETE FROM mentions x WHERE x.room_id = p_room AND x.id = p_id;
+        DELETE FROM message_words w WHERE w.room_id = p_room AND w.id = p_id;
         INSERT INTO mentions (room_id, id, user_id)
             SELECT p_room, p_id, w.id FROM unnest(v_users) AS w (id) WHERE w.id <> p_actor;
         UPDATE messages m SET seq = v_seq, kind = 1, edited_at = v_now, content = p_text, mentions = v_names
@@ -278,6 +298,7 @@ BEGIN
     ELSIF p_what = 1 THEN
         DELETE FROM mentions x WHERE x.room_id = p_room AND x.id = p_id;
         DELETE FROM reactions r WHERE r.room_id = p_room AND r.id = p_id;
+        DELETE FROM message_words w WHERE w.room_id = p_room AND w.id = p_id;
         UPDATE messages m
             SET seq = v_seq, kind = 2, deleted = true, content = '', mentions = NULL, reactions = NULL
             WHERE m.room_id = p_room AND m.id = p_id;
@@ -342,8 +363,85 @@ BEGIN
             SELECT y.ctid FROM reactions y WHERE y.room_id = v_room LIMIT p_limit - v_removed));
         GET DIAGNOSTICS v_now = ROW_COUNT;
         v_removed := v_removed + v_now;
+        DELETE FROM message_words x WHERE x.room_id = v_room AND x.id = ANY (ARRAY(
+            SELECT y.id FROM message_words y WHERE y.room_id = v_room LIMIT p_limit - v_removed));
+        GET DIAGNOSTICS v_now = ROW_COUNT;
+        v_removed := v_removed + v_now;
         EXIT WHEN v_removed >= p_limit;
+        DELETE FROM word_marks x WHERE x.room_id = v_room;
     END LOOP;
     RETURN v_removed;
+END
+$$;
+
+-- Takes the words of what changed in these rooms, p_limit changes at most; how many it was. A room that another node
+-- is at is left to it. The text is cut where its words could pass what a tsvector holds.
+CREATE FUNCTION salon_take_words(p_rooms bigint[], p_configuration text, p_limit bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_room bigint;
+    v_mark word_marks;
+    v_done bigint := 0;
+    v_count bigint;
+    v_to bigint;
+BEGIN
+    FOREACH v_room IN ARRAY p_rooms LOOP
+        EXIT WHEN v_done >= p_limit;
+        INSERT INTO word_marks (room_id, seq, configuration) VALUES (v_room, 0, p_configuration) ON CONFLICT DO NOTHING;
+        SELECT * INTO v_mark FROM word_marks w WHERE w.room_id = v_room FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        IF v_mark.configuration <> p_configuration THEN v_mark.seq := 0; END IF;
+        WITH changed AS MATERIALIZED (
+            SELECT m.id, m.seq, m.created_at, m.deleted, m.content FROM messages m
+            WHERE m.room_id = v_room AND m.seq > v_mark.seq ORDER BY m.seq LIMIT p_limit - v_done
+        ), put AS (
+            INSERT INTO message_words AS w (room_id, id, created_at, words)
+            SELECT v_room, c.id, c.created_at, to_tsvector(p_configuration::regconfig, left(c.content, 50000))
+            FROM changed c WHERE NOT c.deleted
+            ON CONFLICT (room_id, id) DO UPDATE SET words = excluded.words WHERE w.words <> excluded.words
+        ), taken AS (
+            DELETE FROM message_words w WHERE w.room_id = v_room AND w.id IN (SELECT c.id FROM changed c WHERE c.deleted)
+        )
+        -- Where all was read, the mark is the head: the last change may be of a message that is gone.
+        SELECT count(*), CASE WHEN count(*) < p_limit - v_done
+                THEN (SELECT c.seq FROM room_clocks c WHERE c.room_id = v_room AND NOT c.deleted) ELSE max(c.seq) END
+            INTO v_count, v_to FROM changed c;
+        v_done := v_done + v_count;
+        UPDATE word_marks w SET seq = coalesce(v_to, v_mark.seq), configuration = p_configuration
+            WHERE w.room_id = v_room;
+    END LOOP;
+    RETURN v_done;
+END
+$$;
+
+-- What p_user may read now and has the words of p_query, newest first and before the place that is given; `tokens` are
+-- the words of each text that p_any has. Dynamic, so that it is planned for these very words: rare ones are looked up,
+-- and of common ones the newest messages are gone through.
+CREATE FUNCTION salon_search(
+    p_user bigint, p_room bigint, p_configuration text, p_query text, p_any text,
+    p_at timestamptz, p_at_room bigint, p_at_id bigint, p_limit bigint
+) RETURNS TABLE (message messages, username text, slug text, tokens text[]) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY EXECUTE
+        'SELECT f.message, f.username, f.slug, ARRAY(
+             SELECT DISTINCT t.token FROM ts_parse(''default'', (f.message).content) t
+             WHERE to_tsvector($3::regconfig, t.token) @@ websearch_to_tsquery($3::regconfig, $5))
+         FROM (
+             SELECT m AS message, u.username, r.slug
+             FROM message_words w
+             JOIN messages m ON m.room_id = w.room_id AND m.id = w.id AND NOT m.deleted
+             JOIN rooms r ON r.id = w.room_id AND r.deleted_at IS NULL
+             JOIN users u ON u.id = m.author_id
+             WHERE w.words @@ websearch_to_tsquery($3::regconfig, $4)
+                 AND to_tsvector($3::regconfig, left(m.content, 50000)) @@ websearch_to_tsquery($3::regconfig, $4)
+                 AND (r.kind = ''public'' OR EXISTS (
+                     SELECT FROM members k WHERE k.room_id = w.room_id AND k.user_id = $1))
+                 AND NOT EXISTS (
+                     SELECT FROM bans b WHERE b.room_id = w.room_id AND b.user_id = $1
+                         AND (b.until IS NULL OR b.until > clock_timestamp()))
+                 AND (w.created_at, w.room_id, w.id) < ($6, $7, $8)'
+        || CASE WHEN p_room IS NULL THEN '' ELSE ' AND w.room_id = $2' END
+        || ' ORDER BY w.created_at DESC, w.room_id DESC, w.id DESC LIMIT $9) f'
+        USING p_user, p_room, p_configuration, p_query, p_any, p_at, p_at_room, p_at_id, p_limit;
 END
 $$;

@@ -183,6 +183,7 @@ impl Committed for Delivering {
     /// told. To gates that know it, it is an echo.
     fn committed(&self, job: &Job, stored: &Stored) {
         let message = told(job, stored).message;
+        self.0.words.note(message.room);
         self.0.deliver(message.room, message.seq, message.id, encode_change(&message, &job.slug));
     }
 }

@@ -22,6 +22,7 @@ mod queue;
 mod revoked;
 mod room;
 pub mod rooms;
+mod search;
 mod session;
 #[cfg(test)]
 mod simulation;
@@ -41,6 +42,7 @@ use tokio::sync::{Notify, mpsc, watch};
 pub use health::Readiness;
 pub use hub::Hub;
 pub use messages::{Draft, Told};
+pub use search::Piece;
 pub use session::{Close, Proof, Session, Work};
 
 use accounts::Accounts;
@@ -54,6 +56,7 @@ use messages::Delivering;
 use metrics::Metrics;
 use online::Comings;
 use revoked::Revocations;
+use search::Words;
 use unread::Watch;
 
 use crate::broker::{Broker, Event};
@@ -85,6 +88,7 @@ pub struct Node {
     revocations: Revocations,
     marks: Marks,
     watch: Watch,
+    words: Words,
     health: Health,
     message_rate: Buckets<UserId>,
     request_rate: Buckets<Requester>,
@@ -122,6 +126,7 @@ impl Node {
             revocations: Revocations::default(),
             marks: Marks::default(),
             watch: Watch::default(),
+            words: Words::default(),
             health: Health::default(),
             message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
             request_rate: Buckets::new(
@@ -189,6 +194,7 @@ impl Node {
         self.run_beside(self.clone().beacon());
         self.run_beside(self.clone().gather_marks());
         self.run_beside(self.clone().watch_unread());
+        self.run_beside(self.clone().gather_words());
         self.health.started();
         self.begun.send_replace(true);
         tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");

@@ -8,6 +8,7 @@ mod page;
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 
 use crate::config;
 use crate::error::Error;
+use crate::model::search::Query;
 use crate::model::{
     Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Role, RoomId, RoomInfo, RoomKind, RoomName,
     RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
@@ -273,6 +275,33 @@ pub struct Unread {
     pub mentions: u32,
 }
 
+/// What is searched for, and where.
+#[derive(Debug, Clone)]
+pub struct Search {
+    pub user: UserId,
+    pub query: Query,
+    pub room: Option<RoomId>,
+    pub before: Option<Before>,
+    pub limit: u32,
+}
+
+/// Where a page of what was found goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// A message of the room that is searched.
+    Message(MessageId),
+    /// What a page before gave; one that is not understood begins anew.
+    Cursor(String),
+}
+
+/// A message that was found, with the words of its text (in lower case) by which it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub slug: Slug,
+    pub message: Message,
+    pub words: HashSet<String>,
+}
+
 /// A room's clock, epoch and access version, read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -438,6 +467,16 @@ pub trait Store: Send + Sync + 'static {
     async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>>;
     /// Of many pairs in one trip, in any order; only of those who are members and may read now.
     async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>>;
+
+    // ---- search
+
+    /// Takes the words of what changed in these rooms since that was done last, `limit` changes at most; how many it
+    /// was. A room that somebody else is at is left to them.
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32>;
+    /// Rooms in which something changed whose words were not taken yet, at most `limit`.
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>>;
+    /// Messages that the user may read now, by words that were taken and that their text still has; newest first.
+    async fn search(&self, search: &Search) -> Result<Page<Found>>;
 
     // ---- nodes
 

@@ -12,6 +12,7 @@ mod reading;
 mod room_info;
 mod rooms;
 mod rows;
+mod search;
 mod servers;
 mod users;
 
@@ -27,13 +28,15 @@ use pool::Pool;
 /// A pool of connections to one Postgres primary.
 pub struct Postgres {
     pool: Pool,
+    /// The text search configuration by which words are taken and looked for.
+    words_by: String,
 }
 
 impl Postgres {
     /// Reads the configuration only: the database need not be up, connections are made when calls need them.
     /// Needs a tokio runtime once calls are made. Fails for a `database.url` that cannot be understood.
     pub fn open(config: &config::Database) -> crate::error::Result<Arc<Self>> {
-        Ok(Arc::new(Self { pool: Pool::new(config)? }))
+        Ok(Arc::new(Self { pool: Pool::new(config)?, words_by: config.search_configuration.clone() }))
     }
 }
 
@@ -192,6 +195,18 @@ impl Store for Postgres {
 
     async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
         reading::unread(&self.pool, pairs).await
+    }
+
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32> {
+        search::take_words(&self.pool, &self.words_by, rooms, limit).await
+    }
+
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>> {
+        search::unworded(&self.pool, &self.words_by, limit).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Page<Found>> {
+        search::search(&self.pool, &self.words_by, search).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {

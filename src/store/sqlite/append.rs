@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::*;
 use super::access::{Relation, make_member};
 use super::rows::signed;
-use super::{mentions, messages, reactions};
+use super::{mentions, messages, reactions, search};
 
 pub fn append(db: &Connection, batch: &[Append]) -> Result<Vec<Appended>> {
     batch.iter().map(|item| append_one(db, item)).collect()
@@ -69,6 +69,7 @@ pub fn change(db: &Connection, change: &Change) -> Result<Changed> {
 fn edit(db: &Connection, change: &Change, content: &Content, seq: Seq, now: Timestamp) -> Result<()> {
     let mentions = mentions::find(db, change.room, content)?;
     mentions::forget(db, change.room, change.id)?;
+    search::forget(db, change.room, change.id)?;
     mentions::note(db, change.room, change.id, change.actor, &mentions)?;
     db.prepare_cached(
         "UPDATE messages SET seq = ?, kind = 1, edited_at = ?, content = ?, mentions = ? WHERE room_id = ? AND id = ?",
@@ -86,6 +87,7 @@ fn edit(db: &Connection, change: &Change, content: &Content, seq: Seq, now: Time
 
 fn erase(db: &Connection, change: &Change, seq: Seq) -> Result<()> {
     mentions::forget(db, change.room, change.id)?;
+    search::forget(db, change.room, change.id)?;
     db.prepare_cached("DELETE FROM reactions WHERE room_id = ? AND id = ?")?
         .execute([change.room.0, signed(change.id)])?;
     db.prepare_cached(

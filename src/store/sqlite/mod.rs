@@ -12,6 +12,7 @@ mod reading;
 mod room_info;
 mod rooms;
 mod rows;
+mod search;
 mod threads;
 mod users;
 
@@ -260,6 +261,20 @@ impl Store for Sqlite {
     async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
         let pairs = pairs.to_vec();
         self.threads.read(move |db| reading::unread(db, &pairs)).await
+    }
+
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32> {
+        let rooms = rooms.to_vec();
+        self.threads.write(move |db| search::take_words(db, &rooms, limit)).await
+    }
+
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>> {
+        self.threads.read(move |db| search::unworded(db, limit)).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Page<Found>> {
+        let search = search.clone();
+        self.threads.read(move |db| search::search(db, &search)).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::super::*;
 use super::access::{Relation, make_member};
 use super::rows::{self, word};
+use super::search;
 
 pub fn create(db: &Connection, new: NewRoom) -> Result<RoomInfo> {
     let epoch = Epoch::random();
@@ -71,6 +72,10 @@ pub fn purge(db: &Connection, limit: u32) -> Result<u64> {
     let limit = u64::from(limit);
     let mut removed = 0;
     while let Some(room) = to_purge(db)? {
+        removed += search::purge(db, room, limit - removed)?;
+        if removed >= limit {
+            return Ok(removed);
+        }
         for table in TABLES {
             removed += db.prepare_cached(table)?.execute(params![room, limit - removed])? as u64;
             if removed >= limit {

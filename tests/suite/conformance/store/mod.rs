@@ -13,6 +13,7 @@ mod racing;
 mod reacting;
 mod reading;
 mod rooms;
+mod searching;
 
 /// Makes of each clause one test a backend.
 macro_rules! clauses {
@@ -102,6 +103,12 @@ clauses! {
     rooms::access_tells_each_standing,
     rooms::a_deleted_room_is_gone_at_every_door,
     rooms::purging_takes_its_limit_at_a_time,
+    searching::words_phrases_and_their_absence_are_found,
+    searching::what_was_edited_or_deleted_is_gone_at_once,
+    searching::only_what_the_user_may_read_now_is_found,
+    searching::pages_go_back_from_the_newest,
+    searching::hostile_queries_find_nothing_and_break_nothing,
+    searching::words_are_taken_at_their_limit_and_once,
     people::a_name_is_taken_without_regard_to_case,
     people::a_name_that_looks_like_another_is_taken_and_is_not_the_other,
     people::an_issuers_user_is_one_user,
