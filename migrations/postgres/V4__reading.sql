@@ -37,6 +37,18 @@ CREATE TABLE message_words (
 CREATE INDEX message_words_words ON message_words USING gin (words);
 CREATE INDEX message_words_newest ON message_words (created_at, room_id, id);
 
+-- Lower case of any script, also in a database whose locale knows that of ASCII only; where the server was built without
+-- ICU it is the locale's.
+DO $$
+DECLARE
+    v_icu boolean := EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu');
+BEGIN
+    EXECUTE format(
+        'CREATE FUNCTION salon_fold(p_text text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L',
+        CASE WHEN v_icu THEN 'SELECT lower(p_text COLLATE "und-x-icu")' ELSE 'SELECT lower(p_text)' END);
+END
+$$;
+
 -- Up to which change the words of a room were taken, and by which configuration.
 CREATE TABLE word_marks (
     room_id       bigint PRIMARY KEY,
@@ -396,7 +408,7 @@ BEGIN
             WHERE m.room_id = v_room AND m.seq > v_mark.seq ORDER BY m.seq LIMIT p_limit - v_done
         ), put AS (
             INSERT INTO message_words AS w (room_id, id, created_at, words)
-            SELECT v_room, c.id, c.created_at, to_tsvector(p_configuration::regconfig, left(c.content, 50000))
+            SELECT v_room, c.id, c.created_at, to_tsvector(p_configuration::regconfig, salon_fold(left(c.content, 50000)))
             FROM changed c WHERE NOT c.deleted
             ON CONFLICT (room_id, id) DO UPDATE SET words = excluded.words WHERE w.words <> excluded.words
         ), taken AS (
@@ -424,7 +436,7 @@ CREATE FUNCTION salon_search(
 BEGIN
     RETURN QUERY EXECUTE
         'SELECT f.message, f.username, f.slug, ARRAY(
-             SELECT DISTINCT t.token FROM ts_parse(''default'', (f.message).content) t
+             SELECT DISTINCT t.token FROM ts_parse(''default'', salon_fold((f.message).content)) t
              WHERE to_tsvector($3::regconfig, t.token) @@ websearch_to_tsquery($3::regconfig, $5))
          FROM (
              SELECT m AS message, u.username, r.slug
@@ -433,7 +445,7 @@ BEGIN
              JOIN rooms r ON r.id = w.room_id AND r.deleted_at IS NULL
              JOIN users u ON u.id = m.author_id
              WHERE w.words @@ websearch_to_tsquery($3::regconfig, $4)
-                 AND to_tsvector($3::regconfig, left(m.content, 50000)) @@ websearch_to_tsquery($3::regconfig, $4)
+                 AND to_tsvector($3::regconfig, salon_fold(left(m.content, 50000))) @@ websearch_to_tsquery($3::regconfig, $4)
                  AND (r.kind = ''public'' OR EXISTS (
                      SELECT FROM members k WHERE k.room_id = w.room_id AND k.user_id = $1))
                  AND NOT EXISTS (

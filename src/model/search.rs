@@ -50,9 +50,11 @@ impl Query {
         Ok((!clauses.is_empty()).then_some(Self { clauses }))
     }
 
-    /// For Postgres' `websearch_to_tsquery`, which takes whatever people type.
+    /// For Postgres' `websearch_to_tsquery`, which takes whatever people type; in lower case, as the words are taken.
     pub fn for_postgres(&self) -> String {
-        self.written(" or ", |term| format!("{}\"{}\"", if term.wanted { "" } else { "-" }, term.text))
+        let written = |term: &Term| format!("{}\"{}\"", if term.wanted { "" } else { "-" }, term.text.to_lowercase());
+        let clause = |clause: &Vec<Term>| clause.iter().map(written).collect::<Vec<_>>().join(" ");
+        self.clauses.iter().map(clause).collect::<Vec<_>>().join(" or ")
     }
 
     /// For FTS5's `MATCH`, each term in quotation marks, so that nothing in it is an operator.
@@ -76,11 +78,6 @@ impl Query {
         words.sort_unstable();
         words.dedup();
         words
-    }
-
-    fn written(&self, between: &str, term: impl Fn(&Term) -> String) -> String {
-        let clause = |clause: &Vec<Term>| clause.iter().map(&term).collect::<Vec<_>>().join(" ");
-        self.clauses.iter().map(clause).collect::<Vec<_>>().join(between)
     }
 }
 
@@ -116,7 +113,7 @@ mod tests {
     #[test]
     fn people_type_words_phrases_and_what_must_not_be_there() {
         let asked = query(r#"red "old house" -"blue car" -green or Castle"#);
-        assert_eq!(asked.for_postgres(), r#""red" "old house" -"blue car" -"green" or "Castle""#);
+        assert_eq!(asked.for_postgres(), r#""red" "old house" -"blue car" -"green" or "castle""#);
         assert_eq!(asked.for_fts5(), r#"(("red" AND "old house") NOT ("blue car" OR "green")) OR (("Castle"))"#);
         assert_eq!(asked.words(), ["castle", "house", "old", "red"]);
     }

@@ -155,16 +155,19 @@ impl State {
         pairs
     }
 
-    /// Whether this is another thing than was told last; it is remembered as told.
+    /// Whether this is another thing than was told last; it is remembered as told. That nothing is left is news when it
+    /// was deleted, and not when it was read: `read` says so.
     fn is_news(&mut self, count: &Unread) -> bool {
         let Some(told) = self.users.get_mut(&count.user).and_then(|of| of.rooms.get_mut(&count.room)) else {
             return false;
         };
         let now = (count.last_read, count.unread, count.mentions);
-        let is_empty = count.unread == 0 && count.mentions == 0;
-        let was_empty = told.is_none_or(|(_, unread, mentions)| unread == 0 && mentions == 0);
         let before = told.replace(now);
-        before != Some(now) && !(is_empty && was_empty)
+        match (now, before) {
+            ((mark, 0, 0), Some((old_mark, unread, mentions))) => mark == old_mark && (unread, mentions) != (0, 0),
+            ((_, 0, 0), None) => false,
+            _ => before != Some(now),
+        }
     }
 
     /// What could not be said is told at the next chance.
@@ -305,6 +308,8 @@ mod tests {
         assert!(state.is_news(&count(5, 2)), "others, after what was read");
         assert!(state.is_news(&count(5, 0)), "deleted again");
         assert!(!state.is_news(&count(5, 0)));
+        state.is_news(&count(5, 4));
+        assert!(!state.is_news(&count(9, 0)), "all was read");
         state.is_news(&count(5, 1));
         state.untell(&count(5, 1));
         assert!(state.is_news(&count(5, 1)));

@@ -21,6 +21,7 @@ const CONVERSATIONS: &[(&str, &str)] = &[
     ("people", include_str!("golden/people.json")),
     ("shorthand", include_str!("golden/shorthand.json")),
     ("http", include_str!("golden/http.json")),
+    ("reading", include_str!("golden/reading.json")),
     ("login-sessions", include_str!("golden/login-sessions.json")),
 ];
 
