@@ -101,7 +101,8 @@ fn the_conversations_can_be_read() {
 }
 
 async fn play(name: &str, conversation: Conversation, single: &Single, users: &HashMap<&str, Account>) {
-    for room in &conversation.rooms {
+    let rooms = conversation.rooms;
+    for room in &rooms {
         let made = users["ada"].http.create_room(room, "public").await.expect("a room");
         assert_eq!(made.slug, *room, "{name}: the rooms of the files must differ");
     }
@@ -129,6 +130,11 @@ async fn play(name: &str, conversation: Conversation, single: &Single, users: &H
     }
     for (socket, mut ear) in ears {
         ear.heard.extend(ear.socket.drained().await.expect("alive"));
+        // The conversation before may still be news to who has just come.
+        let is_of_before = |frame: &Value| {
+            frame["type"] == "unread" && !frame["room"].as_str().is_some_and(|room| rooms.iter().any(|own| own == room))
+        };
+        ear.heard.retain(|frame| !is_of_before(frame));
         assert!(ear.heard.is_empty(), "{name}.json, {socket}: told more than is written down: {:#?}", ear.heard);
     }
 }

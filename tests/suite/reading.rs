@@ -18,6 +18,14 @@ async fn socket_at(url: &str, account: &Account) -> Socket {
     Opening::new(url).cookies(&account.http).welcomed().await.expect("a socket")
 }
 
+/// The first frame that is wanted, also of those that were passed over.
+async fn hear(socket: &mut Socket, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    if let Some(place) = socket.passed.iter().position(&wanted) {
+        return socket.passed.remove(place);
+    }
+    socket.expect_where(what, SOON, wanted).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
 /// Sends over HTTP and gives the message.
 async fn say(account: &Account, room: &str, content: &str) -> Value {
     let path = format!("/api/rooms/{room}/messages");

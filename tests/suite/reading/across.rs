@@ -3,19 +3,11 @@
 use std::time::{Duration, Instant};
 
 use salon::engine::http::escape;
-use salon::engine::socket::Socket;
 use serde_json::{Value, json};
 
-use super::{SOON, counts, enter, say, socket_at};
+use super::{SOON, counts, enter, hear, say, socket_at};
 use crate::support::cluster::Cluster;
 use crate::support::node::unique;
-
-async fn hear(socket: &mut Socket, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    if let Some(place) = socket.passed.iter().position(&wanted) {
-        return socket.passed.remove(place);
-    }
-    socket.expect_where(what, SOON, wanted).await.unwrap_or_else(|error| panic!("{what}: {error}"))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reactions_of_all_nodes_come_to_one_state_everywhere() {

@@ -3,7 +3,7 @@
 use salon::engine::http::{Account, Answer, escape};
 use serde_json::json;
 
-use super::{counts, enter, say, socket_at};
+use super::{counts, enter, hear, say, socket_at};
 use crate::http::{assert_invalid, assert_problem};
 use crate::support::node::{Single, unique};
 
@@ -46,8 +46,8 @@ async fn members_are_mentioned_and_count_them_apart() {
     assert_eq!(counts(&bob, &room).await, (0, 2, 0));
     let ask = json!({"type": "send", "room": room, "content": format!("@{name}"), "nonce": "n"});
     assert_eq!(hers.ask(ask).await.expect("an answer")["type"], "ack");
-    let live = hers.expect_where("the mention", super::SOON, |frame| frame["content"] == format!("@{name}")).await;
-    assert_eq!(live.expect("told")["mentions"], json!([name]));
+    let live = hear(&mut hers, "the mention", |frame| frame["content"] == format!("@{name}")).await;
+    assert_eq!(live["mentions"], json!([name]));
     assert_eq!(counts(&bob, &room).await, (0, 3, 1));
     assert_eq!(alice.http.delete(&format!("/api/rooms/{room}/messages/4")).await.expect("an answer").status, 200);
     assert_eq!(counts(&bob, &room).await, (0, 2, 0));
@@ -63,7 +63,7 @@ async fn replies_name_a_message_of_the_room_everywhere() {
     say(&alice, &room, "first").await;
     let ask = json!({"type": "send", "room": room, "content": "re", "reply_to": 1});
     assert_eq!(hers.ask(ask).await.expect("an answer")["id"], 2);
-    let live = hers.expect_where("the reply", super::SOON, |frame| frame["id"] == 2).await.expect("told");
+    let live = hear(&mut hers, "the reply", |frame| frame["id"] == 2 && frame["type"] == "chat_message").await;
     assert_eq!(live["reply_to"], 1);
     let wrong = json!({"type": "send", "room": room, "content": "re", "reply_to": 99});
     let refused = hers.ask(wrong).await.expect("an answer");
