@@ -22,6 +22,7 @@ pub const SLUG_CHARS_MAX: usize = 64;
 pub const ROOM_NAME_CHARS_MAX: usize = 100;
 pub const TOPIC_CHARS_MAX: usize = 250;
 pub const NONCE_CHARS_MAX: usize = 64;
+pub const REASON_CHARS_MAX: usize = 250;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -60,6 +61,11 @@ pub struct RoomName(String);
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Topic(String);
+
+/// Why somebody was banned or muted: 0–250 characters, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Reason(String);
 
 /// The sender's own name for a send, 1–64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -185,6 +191,12 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// From RFC 3339 with any offset; what is finer than a millisecond is dropped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
+    }
+
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0 + i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2))
     }
@@ -306,6 +318,20 @@ impl Topic {
     }
 }
 
+impl Reason {
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(Self(trimmed("reason", text, 0, REASON_CHARS_MAX)?))
+    }
+
+    pub fn from_stored(reason: String) -> Self {
+        Self(reason)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Nonce {
     pub fn parse(text: &str) -> Result<Self> {
         let chars = text.chars().count();
@@ -412,7 +438,14 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_with_milliseconds() {
-        assert_eq!(Timestamp(1_795_249_800_123).to_string(), "2026-11-21T08:30:00.123Z");
+        let at = Timestamp(1_795_249_800_123);
+        assert_eq!(at.to_string(), "2026-11-21T08:30:00.123Z");
+        for same in ["2026-11-21T08:30:00.123Z", "2026-11-21T09:30:00.1239+01:00"] {
+            assert_eq!(Timestamp::parse(same), Some(at), "{same}");
+        }
+        for wrong in ["", "2026-11-21", "2026-11-21 08:30", "tomorrow", "1795249800"] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ BEGIN
                 WHEN u.disabled IS NOT FALSE THEN 4
                 WHEN m.user_id IS NULL AND NOT c.public THEN 3
                 WHEN b.user_id IS NOT NULL THEN 5
-                WHEN m.muted_until > v_now THEN 6
+                WHEN x.user_id IS NOT NULL THEN 6
                 ELSE 0
             END AS verdict,
             c.deleted IS NOT FALSE AS gone
@@ -136,13 +136,16 @@ BEGIN
         ) c ON true
         LEFT JOIN LATERAL (SELECT u.username, u.disabled FROM users u WHERE u.id = p.author OFFSET 0) u ON true
         LEFT JOIN LATERAL (
-            SELECT m.user_id, m.muted_until FROM members m
-            WHERE m.room_id = p.room AND m.user_id = p.author OFFSET 0
+            SELECT m.user_id FROM members m WHERE m.room_id = p.room AND m.user_id = p.author OFFSET 0
         ) m ON true
         LEFT JOIN LATERAL (
             SELECT b.user_id FROM bans b
             WHERE b.room_id = p.room AND b.user_id = p.author AND (b.until IS NULL OR b.until > v_now) OFFSET 0
         ) b ON true
+        LEFT JOIN LATERAL (
+            SELECT x.user_id FROM mutes x
+            WHERE x.room_id = p.room AND x.user_id = p.author AND (x.until IS NULL OR x.until > v_now) OFFSET 0
+        ) x ON true
     ), judged AS MATERIALIZED (
         -- What is stored is a duplicate even for a user who may send no more: "refused" would be a lie.
         SELECT i.room, i.author, i.nonce, i.content, i.fingerprint, i.reply, i.names, i.n,
@@ -253,7 +256,6 @@ DECLARE
     v_message messages;
     v_role text;
     v_site text;
-    v_muted timestamptz;
     v_disabled boolean;
     v_kind text;
     v_now timestamptz;
@@ -271,14 +273,15 @@ BEGIN
     SELECT u.role, u.disabled INTO v_site, v_disabled FROM users u WHERE u.id = p_actor;
     IF v_disabled IS NOT FALSE THEN RETURN 4; END IF;
     SELECT r.kind INTO v_kind FROM rooms r WHERE r.id = p_room;
-    SELECT m.role, m.muted_until INTO v_role, v_muted
-        FROM members m WHERE m.room_id = p_room AND m.user_id = p_actor;
+    SELECT m.role INTO v_role FROM members m WHERE m.room_id = p_room AND m.user_id = p_actor;
     IF v_site <> 'admin' OR p_what <> 1 THEN
         IF v_role IS NULL AND v_kind <> 'public' THEN RETURN 3; END IF;
         PERFORM FROM bans b
             WHERE b.room_id = p_room AND b.user_id = p_actor AND (b.until IS NULL OR b.until > v_now);
         IF FOUND THEN RETURN 5; END IF;
-        IF p_what <> 1 AND v_muted > v_now THEN RETURN 6; END IF;
+        PERFORM FROM mutes x
+            WHERE x.room_id = p_room AND x.user_id = p_actor AND (x.until IS NULL OR x.until > v_now);
+        IF FOUND AND p_what <> 1 THEN RETURN 6; END IF;
     END IF;
 
     SELECT * INTO v_message FROM messages m WHERE m.room_id = p_room AND m.id = p_id;

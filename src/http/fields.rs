@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::model::{RoomRef, Seq};
+use crate::model::{RoomRef, Seq, Timestamp};
 use crate::node::Node;
 
 /// A body that must be there: one JSON object of at most `limits.frame_bytes`. A field that is `null` counts as
@@ -56,6 +56,23 @@ impl Fields {
                 _ => Err(Error::invalid(name, "must be an integer, 0 or more")),
             },
         }
+    }
+
+    /// A number of things: 1 to `max`.
+    pub fn optional_count(&self, name: &str, max: u32) -> Result<Option<u32>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
+                Some(count) if (1..=max).contains(&count) => Ok(Some(count)),
+                _ => Err(Error::invalid(name, format!("must be an integer from 1 to {max}"))),
+            },
+        }
+    }
+
+    /// A time in RFC 3339.
+    pub fn optional_time(&self, name: &str) -> Result<Option<Timestamp>> {
+        let Some(text) = self.optional_string(name)? else { return Ok(None) };
+        Timestamp::parse(text).map(Some).ok_or_else(|| Error::invalid(name, "must be a time in RFC 3339"))
     }
 
     /// A word of a fixed list, which `read` knows.
@@ -202,6 +219,11 @@ mod tests {
         assert!(names(&fields.string("topic").unwrap_err(), "topic"));
         assert!(names(&fields.optional_seq("reply_to").unwrap_err(), "reply_to"));
         assert!(names(&fields.optional_seq("far").unwrap_err(), "far"));
+        for (name, max) in [("name", 4), ("reply_to", 9), ("far", 9), ("kind", 9)] {
+            assert!(names(&fields.optional_count(name, max).unwrap_err(), name), "{name}");
+        }
+        assert_eq!(fields.optional_count("name", 5).unwrap(), Some(5));
+        assert!(names(&fields.optional_time("kind").unwrap_err(), "kind"));
         assert!(names(&fields.optional_word("kind", |_| None::<()>, "a").unwrap_err(), "kind"));
         assert_eq!(fields.optional_string("topic").unwrap(), None);
         assert_eq!(fields.optional_seq("absent").unwrap(), None);

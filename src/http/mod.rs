@@ -6,8 +6,10 @@ pub mod assets;
 pub mod auth;
 pub mod cookies;
 pub mod fields;
+pub mod invites;
 pub mod layers;
 pub mod messages;
+pub mod moderation;
 pub mod origin;
 pub mod probes;
 pub mod problem;
@@ -65,6 +67,13 @@ fn api() -> Router<Arc<Node>> {
         .route("/rooms/{room}", get(rooms::get).patch(rooms::update).delete(rooms::delete))
         .route("/rooms/{room}/members", get(rooms::members))
         .route("/rooms/{room}/members/{username}", put(rooms::put_member).delete(rooms::remove_member))
+        .route("/rooms/{room}/bans", get(moderation::bans))
+        .route("/rooms/{room}/bans/{username}", put(moderation::ban).delete(moderation::unban))
+        .route("/rooms/{room}/mutes", get(moderation::mutes))
+        .route("/rooms/{room}/mutes/{username}", put(moderation::mute).delete(moderation::unmute))
+        .route("/rooms/{room}/invites", get(invites::list).post(invites::create))
+        .route("/rooms/{room}/invites/{id}", delete(invites::withdraw))
+        .route("/invites/{code}", post(invites::redeem))
         .route("/rooms/{room}/users", get(rooms::users))
         .route("/rooms/{room}/read", put(rooms::read))
         .route("/search", get(search::search))

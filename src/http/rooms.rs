@@ -31,7 +31,13 @@ pub async fn list(State(node): State<Arc<Node>>, caller: Caller, query: Query) -
 }
 
 pub async fn create(State(node): State<Arc<Node>>, caller: Caller, fields: Fields) -> Result<Response> {
-    let kind = fields.optional_word("kind", creatable, "public, private")?.unwrap_or(RoomKind::Public);
+    let kind = fields.optional_word("kind", RoomKind::from_word, "public, private, direct")?;
+    let kind = kind.unwrap_or(RoomKind::Public);
+    if kind == RoomKind::Direct {
+        let (info, made) = node.direct_room(&caller.user, fields.string("username")?).await?;
+        let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+        return Ok((status, Json(info)).into_response());
+    }
     let (name, topic) = (fields.string("name")?, fields.optional_string("topic")?.unwrap_or_default());
     let info = node.create_room(&caller.user, name, topic, kind).await?;
     Ok((StatusCode::CREATED, Json(info)).into_response())
@@ -122,15 +128,11 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
-fn creatable(word: &str) -> Option<RoomKind> {
-    RoomKind::from_word(word).filter(|kind| *kind != RoomKind::Direct)
-}
-
 fn shape(member: &Member) -> serde_json::Value {
     json!({"username": member.username, "user_id": member.user, "role": member.role, "since": member.since})
 }
 
-fn next_link(path: &str, cursor: Option<&str>, limit: u32) -> HeaderMap {
+pub(super) fn next_link(path: &str, cursor: Option<&str>, limit: u32) -> HeaderMap {
     let link = cursor.map(|cursor| format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(cursor)));
     let link = link.and_then(|link| HeaderValue::try_from(link).ok());
     link.into_iter().map(|link| (header::LINK, link)).collect()

@@ -1,22 +1,26 @@
-//! Who may stay in a room: looked at again whenever its access version rose, by hint or by beacon.
+//! Who may stay in a room, and what it is called: looked at again whenever its access version rose, by hint or by
+//! beacon.
 
 pub mod checked;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
 use super::join::removed;
 use super::room::Room;
 use super::session::Session;
 use crate::broker::Channel;
-use crate::model::{RoomId, RoomRef, UserId};
+use crate::model::{RoomId, RoomInfo, UserId};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::protocol::frames::{Removal, ServerFrame};
 use crate::store::Standing;
 
 /// Users asked about in one query.
 const CHECK_CHUNK: usize = 1_000;
+/// Before people are told again of a new name who could not be because the store was away.
+const RETRY: Duration = Duration::from_millis(250);
 
 impl Node {
     /// To be called after anything that raised a room's access version: every node with the room looks again who
@@ -29,7 +33,7 @@ impl Node {
     /// To be called after name or topic changed.
     pub fn announce_updated(self: &Arc<Self>, room: RoomId) {
         self.broker.publish(Channel::Room(room), Envelope::from(Notice::Updated).encode());
-        self.tell_updated(room);
+        self.look_again(room, None);
     }
 
     pub(super) fn look_again(self: &Arc<Self>, room: RoomId, removed: Option<(UserId, Removal)>) {
@@ -72,30 +76,44 @@ impl Node {
                 }
             }
         }
+        // Before the version counts as looked at: name and topic are part of what it stands for.
+        if !deleted {
+            self.tell_if_renamed(room).await;
+        }
         room.lock().access.end(check, Some(version).filter(|_| !deleted && !pairs.is_empty()));
         if deleted {
             self.drop_room(room);
         }
     }
 
-    /// Gives everybody in the room its new name and topic, each as they see the room.
-    pub(super) fn tell_updated(self: &Arc<Self>, id: RoomId) {
-        let Some(room) = self.hub.room(id) else { return };
-        let node = self.clone();
-        tokio::spawn(async move {
-            let sessions = room.lock().sessions().to_vec();
-            let node = &node;
-            let asked = sessions.iter().map(|session| async move {
-                let answer = node.enters.ask(&node.store, (session.user.id, RoomRef::Id(id))).await;
-                (session, answer)
-            });
-            for (session, answer) in futures_util::future::join_all(asked).await {
-                if let Ok(Ok(mut info)) = answer {
-                    info.online = u32::try_from(room.lock().view.count()).unwrap_or(u32::MAX);
-                    let frame = ServerFrame::RoomUpdated { room: &room.slug, info: &info }.encode();
-                    session.control(frame);
+    /// Gives everybody in the room its name and topic, each as they see the room, when they are other than was told.
+    async fn tell_if_renamed(&self, room: &Arc<Room>) {
+        let Some(one) = room.lock().sessions().first().map(|session| session.user.id) else { return };
+        let Ok(found) = self.store.rooms_seen(&[(one, room.id)]).await else { return };
+        let Some(info) = found.into_iter().flatten().next() else { return };
+        let sessions = {
+            let mut inner = room.lock();
+            if !inner.take_title(&info) {
+                return;
+            }
+            inner.sessions().to_vec()
+        };
+        for chunk in sessions.chunks(CHECK_CHUNK) {
+            let pairs: Vec<(UserId, RoomId)> = chunk.iter().map(|session| (session.user.id, room.id)).collect();
+            // It is taken for told from here on.
+            let found = loop {
+                match self.store.rooms_seen(&pairs).await {
+                    Ok(found) => break found,
+                    Err(_) if room.lock().closed => return,
+                    Err(_) => tokio::time::sleep(RETRY).await,
+                }
+            };
+            let online = u32::try_from(room.lock().view.count()).unwrap_or(u32::MAX);
+            for (session, info) in chunk.iter().zip(found) {
+                if let Some(info) = info.map(|info| RoomInfo { online, ..info }) {
+                    session.unasked(ServerFrame::RoomUpdated { room: &room.slug, info: &info }.encode());
                 }
             }
-        });
+        }
     }
 }

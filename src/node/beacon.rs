@@ -1,11 +1,12 @@
 //! Looks at the store when hints may be missing: heads and access versions of every room with sockets, revocations,
-//! and the nodes' rows. It is what bounds the time a lost last hint stays lost.
+//! rooms that became somebody's, and the nodes' rows. It is what bounds the time a lost last hint stays lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
+use super::people;
 use super::revoked;
 use super::room::Room;
 use crate::broker::Channel;
@@ -35,7 +36,7 @@ impl Node {
         let mut complaint = Complaint::default();
         loop {
             let started = Instant::now();
-            let looked = self.look_at_store(window).await;
+            let looked = self.look_at_store(window, looked_at.elapsed() + people::WINDOW).await;
             let took = started.elapsed();
             self.metrics.beacon_seconds.record(took.as_secs_f64());
             self.judge_database(looked.as_ref().and(written.as_ref()), &mut complaint);
@@ -56,6 +57,7 @@ impl Node {
                 self.judge_database(written.as_ref(), &mut complaint);
             }
             self.close_idle_rooms();
+            self.forget_absent_people();
             if purged.elapsed() >= Duration::from_secs(self.config.node.purge_interval_s) {
                 purged = Instant::now();
                 self.store.purge(self.config.node.purge_rows).await.ok();
@@ -91,7 +93,8 @@ impl Node {
         Duration::from_millis(if hearing { node.beacon_interval_ms } else { node.beacon_interval_unwell_ms })
     }
 
-    async fn look_at_store(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+    /// Revocations and additions are read that far back.
+    async fn look_at_store(self: &Arc<Self>, revoked: Duration, added: Duration) -> Result<(), StoreError> {
         let rooms: Vec<Arc<Room>> =
             self.hub.rooms().into_iter().filter(|room| room.opened.initialized() && !room.lock().is_empty()).collect();
         for chunk in rooms.chunks(self.config.node.beacon_chunk) {
@@ -104,7 +107,24 @@ impl Node {
                 self.compare(room, position, heads.get(&room.id));
             }
         }
-        self.read_revocations(window).await
+        self.read_revocations(revoked).await?;
+        self.read_additions(added).await
+    }
+
+    /// In the same way.
+    async fn read_additions(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+        let limit = u32::try_from(self.config.node.beacon_chunk).unwrap_or(u32::MAX);
+        let mut after = None;
+        loop {
+            let page = self.store.recent_additions(window, after, limit).await?;
+            let more = page.len() >= self.config.node.beacon_chunk;
+            after = page.last().map(|last| last.id);
+            self.tell_added(page);
+            if !more {
+                self.hub.people.forget_known(window);
+                return Ok(());
+            }
+        }
     }
 
     /// Page by page, each applied before the next is read. A row that becomes visible behind the page it belongs to is

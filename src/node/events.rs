@@ -9,9 +9,10 @@ use super::Node;
 use super::gate::Frame;
 use crate::broker::{Channel, Event};
 use crate::failpoints::{self, Point};
-use crate::model::{RoomId, Username};
+use crate::model::{RoomId, UserId, Username};
 use crate::presence::Incarnation;
 use crate::protocol::envelope::{Envelope, Notice};
+use crate::store::{Addition, AdditionId};
 
 impl Node {
     pub(super) async fn dispatch(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
@@ -25,6 +26,7 @@ impl Node {
                         self.offer(room, Frame { seq, id, text });
                     }
                     (Channel::Room(room), Some(Envelope::Notice(notice))) => self.room_notice(room, notice),
+                    (Channel::User(user), Some(Envelope::Notice(notice))) => self.user_notice(user, notice),
                     (Channel::Cluster, Some(Envelope::Notice(notice))) => self.cluster_notice(notice),
                     (_, _) => self.metrics.envelopes_unknown.increment(1),
                 },
@@ -40,7 +42,7 @@ impl Node {
         let own = &self.incarnation.0;
         match notice {
             Notice::Access { removed } => self.look_again(id, removed),
-            Notice::Updated => self.tell_updated(id),
+            Notice::Updated => self.look_again(id, None),
             Notice::Entered { incarnation, user } if incarnation != *own => {
                 if let Some(room) = self.hub.room(id) {
                     room.lock().heard_entered(&Incarnation(incarnation), &Username::from_stored(user));
@@ -57,6 +59,12 @@ impl Node {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn user_notice(self: &Arc<Self>, user: UserId, notice: Notice) {
+        if let Notice::RoomAdded { room, addition } = notice {
+            self.tell_added(vec![Addition { id: AdditionId(addition), user, room }]);
         }
     }
 

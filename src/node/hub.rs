@@ -14,6 +14,7 @@ use super::counts::Counts;
 use super::gate::{Frame, Gate};
 use super::limits::network;
 use super::metrics::Metrics;
+use super::people::People;
 use super::queue::Budget;
 use super::room::{Inner, Room};
 use super::session::{Close, Proof, Session};
@@ -44,8 +45,8 @@ pub struct Hub {
     addresses: DashMap<Slug, RoomId>,
     slugs: DashMap<RoomId, Slug>,
     sessions: DashMap<u64, Arc<Session>>,
+    pub(super) people: People,
     sockets_of: Counts<UserId>,
-    sessions_of: DashMap<UserId, Vec<Arc<Session>>>,
     /// By [`network`].
     sockets_from: Counts<IpAddr>,
     next_session: AtomicU64,
@@ -60,8 +61,8 @@ impl Hub {
             addresses: DashMap::new(),
             slugs: DashMap::new(),
             sessions: DashMap::new(),
+            people: People::default(),
             sockets_of: Counts::default(),
-            sessions_of: DashMap::new(),
             sockets_from: Counts::default(),
             next_session: AtomicU64::new(1),
             budget: Budget::new(config.node.queues_bytes),
@@ -87,12 +88,12 @@ impl Hub {
 
     /// Users with a socket here.
     pub fn users(&self) -> HashSet<UserId> {
-        self.sessions_of.iter().map(|sessions| *sessions.key()).collect()
+        self.people.users()
     }
 
     /// A user's sockets here.
     pub fn sessions_of(&self, user: UserId) -> Vec<Arc<Session>> {
-        self.sessions_of.get(&user).map(|sessions| sessions.clone()).unwrap_or_default()
+        self.people.sessions_of(user)
     }
 
     /// Tells a user's sockets here that `which` says something that is worth nothing to one that does not read. `false`:
@@ -155,17 +156,14 @@ impl Hub {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
         session.answer(first);
-        self.sessions_of.entry(session.user.id).or_default().push(session.clone());
+        self.people.add(&session);
         self.sessions.insert(id, session.clone());
         Ok(session)
     }
 
     pub(super) fn dismiss(&self, session: &Session) {
         if self.sessions.remove(&session.id).is_some() {
-            if let Some(mut sessions) = self.sessions_of.get_mut(&session.user.id) {
-                sessions.retain(|other| other.id != session.id);
-            }
-            self.sessions_of.remove_if(&session.user.id, |_, sessions| sessions.is_empty());
+            self.people.remove(session);
             self.sockets_of.give_back(&session.user.id);
             self.sockets_from.give_back(&session.network);
         }
@@ -391,6 +389,7 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
         _ => 0,
     };
     inner.epoch = changes.head.epoch;
+    inner.forget_title();
     let is_empty = inner.is_empty();
     inner.access.open(changes.head.access, is_empty);
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());

@@ -203,6 +203,9 @@ impl Node {
         if inner.add(session, &self.incarnation) {
             self.comings.entered(inner.id, session.username());
         }
+        if info.epoch == inner.epoch {
+            inner.agree_on_title(info);
+        }
         let (users, user_count) = inner.listed();
         info.seq = start.seq;
         info.epoch = inner.epoch.clone();

@@ -41,6 +41,8 @@ pub struct Queue {
     room_bytes: usize,
     /// … and of those that cannot.
     control_bytes: usize,
+    /// … and of what nobody asked for, which no pause in reading the socket holds back.
+    unasked_bytes: usize,
     slots: HashMap<RoomId, Slot>,
     bytes_max: usize,
     budget: Budget,
@@ -58,6 +60,7 @@ struct Slot {
 #[derive(Debug)]
 enum Item {
     Control(Bytes),
+    Unasked(Bytes),
     /// `before`: what the socket was told of the room before this frame; for a change only.
     Room {
         room: RoomId,
@@ -82,7 +85,15 @@ impl Budget {
 
 impl Queue {
     pub fn new(bytes_max: usize, budget: Budget) -> Self {
-        Self { items: VecDeque::new(), room_bytes: 0, control_bytes: 0, slots: HashMap::new(), bytes_max, budget }
+        Self {
+            items: VecDeque::new(),
+            room_bytes: 0,
+            control_bytes: 0,
+            unasked_bytes: 0,
+            slots: HashMap::new(),
+            bytes_max,
+            budget,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -123,6 +134,16 @@ impl Queue {
     pub fn control(&mut self, text: Bytes) {
         self.control_bytes += text.len();
         self.items.push_back(Item::Control(text));
+    }
+
+    /// Something that is told once and that nobody asked for. `false`: too much of that waits, and this is not told.
+    pub fn unasked(&mut self, text: Bytes) -> bool {
+        if self.unasked_bytes + text.len() > self.bytes_max {
+            return false;
+        }
+        self.unasked_bytes += text.len();
+        self.items.push_back(Item::Unasked(text));
+        true
     }
 
     /// A change whose turn has come in the room; `text` are its shared bytes for who was told all before `from` and
@@ -251,6 +272,7 @@ impl Queue {
     fn uncount(&mut self, item: &Item) {
         match item {
             Item::Control(text) => self.control_bytes -= text.len(),
+            Item::Unasked(text) => self.unasked_bytes -= text.len(),
             Item::Room { text, .. } => {
                 self.room_bytes -= text.len();
                 self.budget.used.fetch_sub(text.len(), Ordering::Relaxed);
@@ -263,7 +285,7 @@ impl Queue {
         let items = std::mem::take(&mut self.items);
         for item in items {
             match item {
-                Item::Control(_) => self.items.push_back(item),
+                Item::Control(_) | Item::Unasked(_) => self.items.push_back(item),
                 Item::Room { room, before, .. } => {
                     self.uncount(&item);
                     if let Some(slot) = self.slots.get_mut(&room) {
@@ -300,13 +322,13 @@ impl Drop for Queue {
 impl Item {
     fn text(&self) -> &Bytes {
         match self {
-            Self::Control(text) | Self::Room { text, .. } => text,
+            Self::Control(text) | Self::Unasked(text) | Self::Room { text, .. } => text,
         }
     }
 
     fn into_text(self) -> Bytes {
         match self {
-            Self::Control(text) | Self::Room { text, .. } => text,
+            Self::Control(text) | Self::Unasked(text) | Self::Room { text, .. } => text,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::queue::{Push, delivery_text};
 use super::session::Session;
 use super::view::View;
 use crate::config::Config;
-use crate::model::{Epoch, RoomId, Seq, Slug, Username};
+use crate::model::{Epoch, RoomId, RoomInfo, RoomKind, RoomName, Seq, Slug, Topic, Username};
 use crate::presence::{Incarnation, Online};
 use crate::protocol::frames::ServerFrame;
 
@@ -47,6 +47,8 @@ pub(super) struct Inner {
     /// The head by which the beacon found this room behind although the broker was well. Its hint may only be late.
     pub overdue: Option<Seq>,
     pub view: View,
+    /// What the sockets here were told that the room is called.
+    title: Option<Title>,
     /// Over the bound: counts are told instead of names.
     counting: bool,
     sessions: Sessions,
@@ -60,6 +62,13 @@ pub(super) struct Inner {
     memory_used: Arc<AtomicUsize>,
     memory_max: usize,
     metrics: Arc<Metrics>,
+}
+
+/// A room's name and topic, as of an access version.
+struct Title {
+    version: u64,
+    name: RoomName,
+    topic: Topic,
 }
 
 /// The sessions of a room: walked for each delivery, so a plain list; found by id through an index.
@@ -86,6 +95,7 @@ impl Room {
             repairing: false,
             overdue: None,
             view: View::default(),
+            title: None,
             counting: false,
             sessions: Sessions::default(),
             local: HashMap::new(),
@@ -174,6 +184,33 @@ impl Inner {
 
     pub fn sessions(&self) -> &[Arc<Session>] {
         &self.sessions.list
+    }
+
+    /// What a joiner is told is what the others were told, or newer; then the others are still to be told.
+    pub fn agree_on_title(&mut self, info: &mut RoomInfo) {
+        match &mut self.title {
+            // Direct rooms are called otherwise by each, and for good.
+            _ if info.kind == RoomKind::Direct => {}
+            Some(title) if title.version > info.access => {
+                (info.name, info.topic) = (title.name.clone(), title.topic.clone());
+            }
+            Some(_) => {}
+            None => self.title = Some(Title::of(info)),
+        }
+    }
+
+    /// `true`: this is another name or topic than was told, and the sockets are to be told by the caller.
+    pub fn take_title(&mut self, info: &RoomInfo) -> bool {
+        if info.kind == RoomKind::Direct || self.title.as_ref().is_some_and(|title| title.version > info.access) {
+            return false;
+        }
+        let told = self.title.replace(Title::of(info));
+        told.is_some_and(|told| (told.name, told.topic) != (info.name.clone(), info.topic.clone()))
+    }
+
+    /// By another life of the clock, versions are another count; everybody is told anew.
+    pub fn forget_title(&mut self) {
+        self.title = None;
     }
 
     /// Puts a session in. `true`: its user came online on this node and the cluster must be told.
@@ -357,6 +394,12 @@ impl Inner {
                 self.metrics.queue_overflows.increment(1);
             }
         }
+    }
+}
+
+impl Title {
+    fn of(info: &RoomInfo) -> Self {
+        Self { version: info.access, name: info.name.clone(), topic: info.topic.clone() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rooms and members: who may do what with a room as such.
+//! Rooms as such: what there are, what they are called, who may see them.
 //!
 //! Whoever may not know of a room is told that there is none, before anything else is looked at. An administrator of
 //! the site has an owner's power in every room that they can see; private and direct rooms of others they cannot.
@@ -9,12 +9,10 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::Node;
+use super::members::{banned_here, power};
 use crate::error::{Error, Result};
-use crate::model::{
-    Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, SiteRole, Slug, Topic, User, UserId, Username,
-};
-use crate::protocol::frames::Removal;
-use crate::store::{Account, Around, History, Member, NewRoom, Page, RoomChanges, Standing, StoreError};
+use crate::model::{Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Slug, Topic, User, Username};
+use crate::store::{Around, History, NewRoom, Page, RoomChanges, Standing, StoreError};
 
 /// Letters and digits of a slug's tail: none that is read as another.
 const TAIL_LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
@@ -31,9 +29,11 @@ pub enum Who {
 }
 
 /// A room that the user may read, and the power they have in it (`None`: not a member).
-struct Seen {
-    info: RoomInfo,
+pub(super) struct Seen {
+    pub info: RoomInfo,
     power: Option<Role>,
+    /// The access version by which they have it.
+    pub version: u64,
 }
 
 impl Node {
@@ -45,11 +45,11 @@ impl Node {
         Ok(page)
     }
 
-    /// Makes a public or private room with its creator as owner. Its slug comes from the name; a taken one, or one of
+    /// Makes a public or private room (direct ones: [`Node::direct_room`]) with its creator as owner. Its slug comes from the name; a taken one, or one of
     /// a name without any letter, gets a short random tail.
     pub async fn create_room(&self, who: &User, name: &str, topic: &str, kind: RoomKind) -> Result<RoomInfo> {
         if kind == RoomKind::Direct {
-            return Err(Error::invalid("kind", "must be public or private"));
+            return Err(Error::Internal("direct rooms are made in another way".to_owned()));
         }
         let (name, topic) = (RoomName::parse(name)?, Topic::parse(topic)?);
         for slug in slugs(&name) {
@@ -122,50 +122,6 @@ impl Node {
         Ok(())
     }
 
-    pub async fn list_members(
-        &self,
-        who: &User,
-        room: &RoomRef,
-        limit: u32,
-        cursor: Option<&str>,
-    ) -> Result<(Slug, Page<Member>)> {
-        let seen = self.look(who, room).await?;
-        let page = self.store.members(seen.info.id, limit, cursor).await?;
-        Ok((seen.info.slug, page))
-    }
-
-    /// Adds somebody (owners and moderators) or changes a role (owners); for oneself: enters a public room. What
-    /// already is stays as it is. Nobody changes their own role, so no room loses its last owner by a slip.
-    pub async fn put_member(
-        self: &Arc<Self>,
-        who: &User,
-        room: &RoomRef,
-        target: &Who,
-        role: Option<Role>,
-    ) -> Result<()> {
-        match target {
-            Who::Oneself => self.enter_room(who, room, role).await,
-            Who::Other(name) => self.put_other(who, room, name, role).await,
-        }
-    }
-
-    /// Removes somebody (owners anybody, moderators plain members); for oneself: leaves. The last owner may leave
-    /// too; the room goes on under its moderators, and an administrator of the site can name a new owner.
-    pub async fn remove_member(self: &Arc<Self>, who: &User, room: &RoomRef, target: &Who) -> Result<()> {
-        let seen = self.look(who, room).await?;
-        let (user, removal) = match target {
-            Who::Oneself => {
-                seen.refuse_direct()?;
-                (who.id, Removal::Left)
-            }
-            Who::Other(name) => (self.removable(&seen, name).await?, Removal::Kicked),
-        };
-        if self.store.remove_member(seen.info.id, user).await? {
-            self.announce_access(seen.info.id, Some((user, removal)));
-        }
-        Ok(())
-    }
-
     /// The first `limit` names of who is online, and how many there are.
     pub async fn list_online(&self, who: &User, room: &RoomRef, limit: usize) -> Result<(Vec<Username>, usize)> {
         let seen = self.look(who, room).await?;
@@ -187,91 +143,22 @@ impl Node {
         Ok((seen.info.id, seen.info.slug, standing))
     }
 
-    async fn enter_room(&self, who: &User, room: &RoomRef, role: Option<Role>) -> Result<()> {
-        let outcome = self.store.enter(&[(who.id, room.clone())]).await?.into_iter().next();
-        let info = outcome.ok_or_else(|| Error::Internal("the store gave no answer to an entry".to_owned()))??;
-        self.watch.refresh(who.id, info.id);
-        match role {
-            Some(role) if info.role != Some(role) => {
-                Err(Error::Forbidden("your own role is for another owner to change".to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn put_other(
-        self: &Arc<Self>,
-        who: &User,
-        room: &RoomRef,
-        name: &Username,
-        role: Option<Role>,
-    ) -> Result<()> {
-        let seen = self.look(who, room).await?;
-        seen.refuse_direct()?;
-        seen.demand(Role::Moderator)?;
-        let target = self.account_named(name).await?;
-        if target.disabled {
-            return Err(no_such_user());
-        }
-        let target = target.user.id;
-        let wanted = match (self.standing(target, &seen.info).await?, role) {
-            (Standing::Member(_), None) => return Ok(()),
-            (Standing::Member(now), Some(role)) if now == role => return Ok(()),
-            (Standing::Banned, _) => return Err(banned_there()),
-            (Standing::Member(_), Some(role)) => {
-                seen.demand(Role::Owner)?;
-                role
-            }
-            (_, role) => role.unwrap_or(Role::Member),
-        };
-        if wanted != Role::Member {
-            seen.demand(Role::Owner)?;
-        }
-        // Between looking and doing they may have been banned, or the room deleted: the store looked again.
-        self.store.put_member(seen.info.id, target, wanted).await?.ok_or_else(banned_there)?;
-        self.watch.refresh(target, seen.info.id);
-        self.announce_access(seen.info.id, None);
-        Ok(())
-    }
-
-    /// Whom this user may remove from the room by name.
-    async fn removable(&self, seen: &Seen, name: &Username) -> Result<UserId> {
-        seen.refuse_direct()?;
-        seen.demand(Role::Moderator)?;
-        let target = self.account_named(name).await?.user.id;
-        let Standing::Member(role) = self.standing(target, &seen.info).await? else {
-            return Err(Error::NotFound("there is no such member".to_owned()));
-        };
-        if seen.power != Some(Role::Owner) && seen.power <= Some(role) {
-            return Err(Error::Forbidden("this member is for an owner to remove".to_owned()));
-        }
-        Ok(target)
-    }
-
     /// The room, if this user may read it now. A ban is asked for by itself: the room's row does not tell.
-    async fn look(&self, who: &User, room: &RoomRef) -> Result<Seen> {
+    pub(super) async fn look(&self, who: &User, room: &RoomRef) -> Result<Seen> {
         let info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
-        let role = match self.standing(who.id, &info).await? {
+        let access = self.store.access(&[(who.id, info.id)]).await?;
+        let access = access.first().ok_or_else(|| Error::Internal("the store told no access".to_owned()))?;
+        let role = match access.standing {
             Standing::Member(role) => Some(role),
             Standing::Guest => None,
-            Standing::Banned => return Err(Error::Forbidden("you are banned from this room".to_owned())),
+            Standing::Banned => return Err(banned_here()),
             Standing::Stranger | Standing::RoomDeleted => return Err(Error::room_not_found()),
         };
-        Ok(Seen { info, power: power(who, role) })
-    }
-
-    async fn standing(&self, user: UserId, room: &RoomInfo) -> Result<Standing> {
-        let access = self.store.access(&[(user, room.id)]).await?;
-        let access = access.first().ok_or_else(|| Error::Internal("the store told no access".to_owned()))?;
-        Ok(access.standing)
-    }
-
-    async fn account_named(&self, name: &Username) -> Result<Account> {
-        self.store.account_by_name(name).await?.ok_or_else(no_such_user)
+        Ok(Seen { info, power: power(who, role), version: access.version })
     }
 
     /// Counts of who is online are a courtesy: a room is shown without them when nobody knows.
-    async fn fill_online(&self, rooms: &mut [RoomInfo]) {
+    pub(super) async fn fill_online(&self, rooms: &mut [RoomInfo]) {
         let ids: Vec<_> = rooms.iter().map(|room| room.id).collect();
         if let Ok(counts) = self.online_counts(&ids).await {
             for (room, count) in rooms.iter_mut().zip(counts) {
@@ -288,13 +175,13 @@ impl Who {
         if text == "me" {
             return Ok(Self::Oneself);
         }
-        let name = Username::parse(text).map_err(|_| Error::NotFound("there is no such user".to_owned()))?;
+        let name = Username::parse(text).map_err(|_| no_such_user())?;
         Ok(if name.key() == caller.username.key() { Self::Oneself } else { Self::Other(name) })
     }
 }
 
 impl Seen {
-    fn demand(&self, role: Role) -> Result<()> {
+    pub fn demand(&self, role: Role) -> Result<()> {
         if self.power >= Some(role) {
             return Ok(());
         }
@@ -303,7 +190,7 @@ impl Seen {
     }
 
     /// A direct room is two people's: it has no other members, no roles and no end.
-    fn refuse_direct(&self) -> Result<()> {
+    pub fn refuse_direct(&self) -> Result<()> {
         if self.info.kind == RoomKind::Direct {
             return Err(Error::Forbidden("a direct room stays as it is".to_owned()));
         }
@@ -311,16 +198,8 @@ impl Seen {
     }
 }
 
-fn power(who: &User, role: Option<Role>) -> Option<Role> {
-    if who.role == SiteRole::Admin { Some(Role::Owner) } else { role }
-}
-
-fn no_such_user() -> Error {
+pub(super) fn no_such_user() -> Error {
     Error::NotFound("there is no such user".to_owned())
-}
-
-fn banned_there() -> Error {
-    Error::Conflict("this user cannot be a member of this room; they are banned from it".to_owned())
 }
 
 /// The slugs to try for a room of this name, one after the other.
@@ -330,14 +209,15 @@ fn slugs(name: &RoomName) -> impl Iterator<Item = Slug> {
     plain.into_iter().chain(TAIL_LENGTHS.into_iter().map(move |length| base.with_tail(&tail(&mut rand::rng(), length))))
 }
 
-fn tail(random: &mut impl Rng, length: usize) -> String {
+/// Random letters and digits.
+pub(super) fn tail(random: &mut impl Rng, length: usize) -> String {
     (0..length).map(|_| char::from(*TAIL_LETTERS.choose(random).unwrap_or(&b'x'))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Epoch;
+    use crate::model::{Epoch, SiteRole, UserId};
 
     fn user(role: SiteRole) -> User {
         User { id: UserId(7), username: Username::from_stored("alice".into()), role }
@@ -359,7 +239,7 @@ mod tests {
             online: 0,
             access: 1,
         };
-        Seen { info, power }
+        Seen { info, power, version: 1 }
     }
 
     #[test]

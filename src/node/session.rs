@@ -176,6 +176,16 @@ impl Session {
         })
     }
 
+    /// Something that the socket did not ask for and is told once. A reader that lets a queue full of it wait takes
+    /// nothing any more: it starts anew rather than miss one.
+    pub(super) fn unasked(&self, text: String) {
+        self.with(|state| {
+            if !state.queue.unasked(Bytes::from(text)) {
+                state.close.get_or_insert(Close::Stalled);
+            }
+        });
+    }
+
     pub(super) fn change(&self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
         self.with(|state| {
             let push = state.queue.change(room, delivery, text);
@@ -336,5 +346,31 @@ impl State {
             let Self { queue, stale_lists, .. } = self;
             stale_lists.extend(queue.rooms().filter(|room| queue.standing(*room).is_some_and(|(_, live)| !live)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SiteRole, UserId};
+
+    #[test]
+    fn who_takes_nothing_of_what_is_told_once_is_ended() {
+        let user = User { id: UserId(7), username: Username::from_stored("alice".into()), role: SiteRole::User };
+        let proof = Proof { login_session: None, issued_at: None, expires_at: None };
+        let session = Session::new(1, user, [127, 0, 0, 1].into(), proof, 100, Budget::new(1_000));
+        for _ in 0..100 {
+            session.unasked("x".repeat(50));
+            session.unasked("x".repeat(50));
+            assert!(
+                matches!(session.work(1_000), Some(Work::Write(frames)) if frames.len() == 2),
+                "a reader is told all"
+            );
+        }
+        for _ in 0..3 {
+            assert!(!session.is_closing());
+            session.unasked("x".repeat(40));
+        }
+        assert!(matches!(session.work(1_000), Some(Work::Close(Close::Stalled))));
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::frames::Removal;
-use crate::model::{MessageId, Seq, UserId};
+use crate::model::{MessageId, RoomId, Seq, UserId};
 
 const VERSION: u8 = 1;
 const CHANGE: u8 = 1;
@@ -51,6 +51,11 @@ pub enum Notice {
     },
     /// Name or topic changed.
     Updated,
+    /// A room became the channel's user's; by its number it is told once, however often it is heard.
+    RoomAdded {
+        room: RoomId,
+        addition: i64,
+    },
     /// A login session ended.
     SessionEnded {
         session: String,
@@ -138,6 +143,7 @@ mod tests {
                 marks: vec![ReadMark { user: UserId(7), room: "general".into(), seq: 9 }],
             }
             .into(),
+            Notice::RoomAdded { room: RoomId(3), addition: 9 }.into(),
         ] {
             assert_eq!(Envelope::decode(envelope.encode()), Some(envelope));
         }

@@ -96,6 +96,10 @@ pub enum ServerFrame<'a> {
         room: &'a Slug,
         info: &'a RoomInfo,
     },
+    /// A room became the user's.
+    RoomAdded {
+        info: &'a RoomInfo,
+    },
     Removed {
         room: &'a Slug,
         reason: Removal,

@@ -4,6 +4,7 @@
 //! caches: who calls decides what may be remembered, by [`Head::access`].
 
 mod login_sessions;
+mod moderation;
 mod page;
 pub mod postgres;
 pub mod sqlite;
@@ -19,11 +20,12 @@ use crate::config;
 use crate::error::Error;
 use crate::model::search::Query;
 use crate::model::{
-    Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Role, RoomId, RoomInfo, RoomKind, RoomName,
-    RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
+    Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Reason, Role, RoomId, RoomInfo, RoomKind,
+    RoomName, RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
 };
 
 pub use login_sessions::*;
+pub use moderation::*;
 use page::RoomsCursor;
 
 /// The store that `database.url` names. Of Postgres nothing is asked yet; SQLite's file is opened, and made when
@@ -114,10 +116,13 @@ pub struct RoomChanges {
 /// What a user may do in a room, read at `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The room's access version, raised by every ban, mute, role change, removal and deletion.
+    /// The room's access version, raised by every ban, mute, role change, removal and deletion, and by a new name or
+    /// topic.
     pub version: u64,
     pub standing: Standing,
-    pub muted_until: Option<Timestamp>,
+    pub muted: bool,
+    /// Of the whole site; `None`: no such user.
+    pub site_role: Option<SiteRole>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -416,25 +421,48 @@ pub trait Store: Send + Sync + 'static {
     async fn room(&self, user: UserId, room: &RoomRef) -> Result<Option<RoomInfo>>;
     /// Rooms the user may see, those they are a member of first, then public ones; each part by id.
     async fn rooms(&self, user: UserId, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>>;
-    /// `None`: no such room. Permission is the caller's to check.
+    /// Rooms as users see them, many pairs in one trip, in order; `None` as in [`Store::room`]. Makes nobody a member.
+    async fn rooms_seen(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Option<RoomInfo>>>;
+    /// Raises the access version. `None`: no such room. Permission is the caller's to check.
     async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>>;
     /// Marks it deleted and raises its access version; its messages go later, in [`Store::purge`].
     /// `false`: it was not there.
     async fn delete_room(&self, room: RoomId) -> Result<bool>;
     /// Removes up to `limit` rows that nobody needs any more: login sessions that have expired (a revocation of each
-    /// closes what sockets they have), revocations older than [`REVOCATION_LIFETIME`], then what is in deleted rooms.
-    /// How many it removed.
+    /// closes what sockets they have), revocations older than [`REVOCATION_LIFETIME`], bans, mutes and invitations that
+    /// are over, additions older than [`ADDITION_LIFETIME`], then what is in deleted rooms. How many it removed.
     async fn purge(&self, limit: u32) -> Result<u64>;
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>>;
-    /// Adds a member or changes their role (raises the access version when a role changed), under the clock's lock.
-    /// `None`: no such room or user, or the user is banned; else the role before.
-    async fn put_member(&self, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>>;
-    /// Removes a member and raises the access version, under the clock's lock. `false`: they were none.
-    async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool>;
     /// Enters many rooms for many users in one trip: makes members where a room is public. Per pair, in order.
     async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>>;
     /// What users may do, many pairs in one trip, in order.
     async fn access(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>>;
+
+    // ---- who may do what in a room
+
+    /// Changes it under the clock's lock: no append that comes after it is judged by what was before.
+    async fn moderate(&self, moderation: &Moderation) -> Result<Moderated>;
+    /// The bans or mutes of a room that are in force.
+    async fn sanctioned(
+        &self,
+        kind: SanctionKind,
+        room: RoomId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Sanctioned>>;
+    /// Under the clock's lock, too.
+    async fn create_invite(&self, new: &NewInvite) -> Result<Invited>;
+    /// The open invitations of a room, oldest first, at most [`INVITES_OPEN_MAX`].
+    async fn invites(&self, room: RoomId) -> Result<Vec<Invite>>;
+    /// `false`: there is no such invitation.
+    async fn withdraw_invite(&self, room: RoomId, id: InviteId) -> Result<bool>;
+    /// Enters a room by an invitation. Of many who do at once, on any node, exactly as many get in as it has uses.
+    async fn redeem_invite(&self, hash: &[u8], user: UserId) -> Result<Redeemed>;
+    /// The direct room of two users, who must exist and be two; made with this slug when there is none, once,
+    /// whoever asks at the same time. `Taken("slug")`.
+    async fn direct_room(&self, asking: UserId, other: UserId, slug: &Slug) -> Result<Direct>;
+    /// What rooms became somebody's within the last `window`, as [`Store::recent_revocations`] gives revocations.
+    async fn recent_additions(&self, window: Duration, after: Option<AdditionId>, limit: u32) -> Result<Vec<Addition>>;
 
     // ---- messages
 

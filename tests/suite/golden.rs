@@ -2,7 +2,7 @@
 //!
 //! A file names its sockets and its steps. `send` is what that client says; `expect` is the next frame of that type
 //! that it is told, whole; `call` is an HTTP request with the answer's `status` and `body`. What differs from run to
-//! run stands as `<id>`, `<time>`, `<epoch>`, `<token>`, `<sentence>`; everything else must be the same to the letter, and at
+//! run stands as `<id>`, `<time>`, `<epoch>`, `<token>`, `<slug>`, `<sentence>`; everything else must be the same to the letter, and at
 //! the end nobody may have been told anything more.
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,7 @@ const CONVERSATIONS: &[(&str, &str)] = &[
     ("http", include_str!("golden/http.json")),
     ("reading", include_str!("golden/reading.json")),
     ("login-sessions", include_str!("golden/login-sessions.json")),
+    ("moderation", include_str!("golden/moderation.json")),
 ];
 
 #[derive(Deserialize)]
@@ -158,9 +159,11 @@ fn normal(mut value: Value) -> Value {
         Value::Object(fields) => {
             // The id of a message is the same every time; that of a user, a room or a login session is not.
             let named = ["username", "slug", "agent"].iter().any(|field| fields.contains_key(*field));
+            let opaque = fields.get("kind").is_some_and(|kind| kind == "direct");
             for (key, field) in fields.iter_mut() {
                 let changing = match key.as_str() {
-                    "room_id" | "author_id" => "<id>",
+                    "room_id" | "author_id" | "user_id" => "<id>",
+                    "slug" if opaque => "<slug>",
                     "id" if named => "<id>",
                     "created_at" | "edited_at" | "expires_at" | "joined_at" | "last_seen_at" => "<time>",
                     "access_token" | "refresh_token" => "<token>",

@@ -1,8 +1,10 @@
 //! Every HTTP row of the contract: status, body, headers, and how it fails.
 
 mod accounts;
+mod invites;
 pub mod login_sessions;
 mod messages;
+mod moderation;
 mod rooms;
 
 use salon::engine::http::Answer;

@@ -16,6 +16,7 @@ mod golden;
 mod http;
 mod layering;
 mod limits;
+mod moderation;
 mod reading;
 mod redis_faults;
 mod revocations;

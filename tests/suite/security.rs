@@ -85,6 +85,7 @@ fn body_of(template: &str, method: &str) -> Value {
         ("PATCH", "{id}") => json!({"content": "another message"}),
         ("PUT", "{username}") => json!({"role": "member"}),
         ("PUT", "read") => json!({"seq": 1}),
+        ("POST", "invites") => json!({"uses": 1}),
         _ => Value::Null,
     }
 }

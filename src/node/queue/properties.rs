@@ -19,6 +19,7 @@ enum Op {
     Page { room: i64, count: Seq, bytes: usize },
     GoLive { room: i64 },
     Control,
+    Unasked { bytes: usize },
     Take { bytes: usize },
     Elsewhere { spent: bool },
 }
@@ -32,6 +33,7 @@ proptest! {
         let mut other = Queue::new(10_000, budget.clone());
         let mut queue = Queue::new(BYTES_MAX, budget.clone());
         let (mut answered, mut answers_taken, mut entered) = (0u32, 0u32, 0);
+        let (mut unasked, mut unasked_taken) = (0usize, 0usize);
         for op in ops {
             match op {
                 Op::Enter { room, seq } => queue.enter(RoomId(room), seq),
@@ -80,12 +82,18 @@ proptest! {
                     answered += 1;
                     queue.control(Bytes::from(answered.to_string()));
                 }
+                Op::Unasked { bytes } => {
+                    let fits = queue.unasked_bytes + bytes <= BYTES_MAX;
+                    prop_assert_eq!(queue.unasked(Bytes::from(format!("{{u{}", "x".repeat(bytes - 2)))), fits);
+                    unasked += usize::from(fits);
+                }
                 Op::Take { bytes } => {
                     let mut out = Vec::new();
                     let due = queue.items.front().map(|item| item.text().clone());
                     queue.take(bytes, &mut out);
                     prop_assert_eq!(out.first(), due.as_ref(), "one at least");
                     prop_assert!(out.len() < 2 || out.iter().map(Bytes::len).sum::<usize>() <= bytes);
+                    unasked_taken += out.iter().filter(|text| text.starts_with(b"{u")).count();
                     for text in out.iter().filter(|text| !text.starts_with(b"{")) {
                         answers_taken += 1;
                         prop_assert_eq!(text, &Bytes::from(answers_taken.to_string()), "answers keep their order");
@@ -107,11 +115,16 @@ proptest! {
             prop_assert_eq!(budget.used(), queue.room_bytes + other.room_bytes);
             prop_assert_eq!(queue.control_full(), queue.control_bytes >= BYTES_MAX);
             prop_assert!(bytes <= BYTES_MAX + 100 || frames == 1, "{bytes} bytes wait");
+            let waiting = queue.items.iter().filter(|item| matches!(item, Item::Unasked(_)));
+            prop_assert_eq!(queue.unasked_bytes, waiting.map(|item| item.text().len()).sum::<usize>());
+            prop_assert!(queue.unasked_bytes <= BYTES_MAX);
         }
         let mut rest = Vec::new();
         queue.take(usize::MAX, &mut rest);
         let answers = rest.iter().filter(|text| !text.starts_with(b"{")).count();
         prop_assert_eq!(answered as usize, answers_taken as usize + answers, "an answer was lost");
+        unasked_taken += rest.iter().filter(|text| text.starts_with(b"{u")).count();
+        prop_assert_eq!(unasked, unasked_taken, "told once, and lost");
         queue.enter(RoomId(1), 1);
         queue.go_live(RoomId(1));
         queue.aside(RoomId(1), &frame(1, 100).text);
@@ -142,6 +155,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (room.clone(), 0..6u64, bytes).prop_map(|(room, count, bytes)| Op::Page { room, count, bytes }),
         3 => room.prop_map(|room| Op::GoLive { room }),
         1 => Just(Op::Control),
+        1 => (10..200usize).prop_map(|bytes| Op::Unasked { bytes }),
         2 => (1..500usize).prop_map(|bytes| Op::Take { bytes }),
         1 => any::<bool>().prop_map(|spent| Op::Elsewhere { spent }),
     ]

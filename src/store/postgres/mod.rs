@@ -6,6 +6,7 @@ mod login_sessions;
 mod mentions;
 mod messages;
 mod migrate;
+mod moderation;
 mod nodes;
 mod pool;
 mod reading;
@@ -118,6 +119,10 @@ impl Store for Postgres {
         room_info::page(&self.pool, user, limit, cursor).await
     }
 
+    async fn rooms_seen(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Option<RoomInfo>>> {
+        room_info::seen(&self.pool, pairs).await
+    }
+
     async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>> {
         rooms::update(&self.pool, room, changes).await
     }
@@ -127,22 +132,18 @@ impl Store for Postgres {
     }
 
     async fn purge(&self, limit: u32) -> Result<u64> {
-        let removed = login_sessions::purge(&self.pool, limit).await?;
-        // Before the rooms, which are marked as done by what follows.
-        let removed = removed + mentions::purge(&self.pool, limit - removed).await?;
-        Ok(u64::from(removed) + rooms::purge(&self.pool, limit - removed).await?)
+        let mut removed = login_sessions::purge(&self.pool, limit).await?;
+        removed += moderation::purge(&self.pool, limit - removed).await?;
+        removed += mentions::purge(&self.pool, limit - removed).await?;
+        // Rooms are done with only when the rest of them is gone.
+        match limit - removed {
+            0 => Ok(u64::from(removed)),
+            left => Ok(u64::from(removed) + rooms::purge(&self.pool, left).await?),
+        }
     }
 
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {
         rooms::members(&self.pool, room, limit, cursor).await
-    }
-
-    async fn put_member(&self, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>> {
-        rooms::put_member(&self.pool, room, user, role).await
-    }
-
-    async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool> {
-        rooms::remove_member(&self.pool, room, user).await
     }
 
     async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>> {
@@ -151,6 +152,44 @@ impl Store for Postgres {
 
     async fn access(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>> {
         rooms::access(&self.pool, pairs).await
+    }
+
+    async fn moderate(&self, moderation: &Moderation) -> Result<Moderated> {
+        moderation::moderate(&self.pool, moderation).await
+    }
+
+    async fn sanctioned(
+        &self,
+        kind: SanctionKind,
+        room: RoomId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Sanctioned>> {
+        moderation::sanctioned(&self.pool, kind, room, limit, cursor).await
+    }
+
+    async fn create_invite(&self, new: &NewInvite) -> Result<Invited> {
+        moderation::create_invite(&self.pool, new).await
+    }
+
+    async fn invites(&self, room: RoomId) -> Result<Vec<Invite>> {
+        moderation::invites(&self.pool, room).await
+    }
+
+    async fn withdraw_invite(&self, room: RoomId, id: InviteId) -> Result<bool> {
+        moderation::withdraw_invite(&self.pool, room, id).await
+    }
+
+    async fn redeem_invite(&self, hash: &[u8], user: UserId) -> Result<Redeemed> {
+        moderation::redeem_invite(&self.pool, hash, user).await
+    }
+
+    async fn direct_room(&self, asking: UserId, other: UserId, slug: &Slug) -> Result<Direct> {
+        moderation::direct_room(&self.pool, asking, other, slug).await
+    }
+
+    async fn recent_additions(&self, window: Duration, after: Option<AdditionId>, limit: u32) -> Result<Vec<Addition>> {
+        moderation::recent_additions(&self.pool, window, after, limit).await
     }
 
     async fn append(&self, batch: &[Append], wait: bool) -> Result<Vec<Appended>> {

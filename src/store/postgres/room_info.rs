@@ -65,6 +65,27 @@ pub async fn one(pool: &Pool, user: UserId, room: &RoomRef) -> Result<Option<Roo
     row.map(|row| info(&row, 0)).transpose()
 }
 
+pub async fn seen(pool: &Pool, pairs: &[(UserId, RoomId)]) -> Result<Vec<Option<RoomInfo>>> {
+    let users: Vec<i64> = pairs.iter().map(|(user, _)| user.0).collect();
+    let rooms: Vec<i64> = pairs.iter().map(|(_, room)| room.0).collect();
+    let rows = pool
+        .query(
+            concat!(
+                "SELECT c.room_id IS NOT NULL, ",
+                info_columns!("p.user_id"),
+                " FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p (user_id, room_id, n)
+                 LEFT JOIN members m ON m.room_id = p.room_id AND m.user_id = p.user_id
+                 LEFT JOIN rooms r ON r.id = p.room_id AND r.deleted_at IS NULL
+                     AND (r.kind = 'public' OR m.user_id IS NOT NULL)
+                 LEFT JOIN room_clocks c ON c.room_id = r.id
+                 ORDER BY p.n"
+            ),
+            &[&users, &rooms],
+        )
+        .await?;
+    rows.iter().map(|row| if get(row, 0)? { info(row, 1).map(Some) } else { Ok(None) }).collect()
+}
+
 /// The cursor is the part (`own` or `open`) and the id of the last room given.
 pub async fn page(pool: &Pool, user: UserId, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
     let (own_after, open_after) = RoomsCursor::parse(cursor).bounds();

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::*;
 use super::pool::Pool;
-use super::rows::{get, head, head_columns, role, time, unsigned};
+use super::rows::{get, head, head_columns, role, site_role, time, unsigned};
 
 pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
     let epoch = Epoch::random();
@@ -42,14 +42,9 @@ pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
 pub async fn update(pool: &Pool, room: RoomId, changes: RoomChanges) -> Result<Option<()>> {
     let name = changes.name.as_ref().map(RoomName::as_str);
     let topic = changes.topic.as_ref().map(Topic::as_str);
-    let row = pool
-        .first(
-            "UPDATE rooms SET name = coalesce($2, name), topic = coalesce($3, topic)
-             WHERE id = $1 AND deleted_at IS NULL RETURNING true",
-            &[&room.0, &name, &topic],
-        )
-        .await?;
-    Ok(row.map(|_| ()))
+    let row = pool.first("SELECT salon_update_room($1, $2, $3)", &[&room.0, &name, &topic]).await?;
+    let done = row.map_or(Ok(false), |row| get(&row, 0))?;
+    Ok(done.then_some(()))
 }
 
 pub async fn delete(pool: &Pool, room: RoomId) -> Result<bool> {
@@ -80,27 +75,12 @@ pub async fn members(pool: &Pool, room: RoomId, limit: u32, cursor: Option<&str>
     Ok(Page::cut(items, limit, |member| member.user.0.to_string()))
 }
 
-pub async fn put_member(pool: &Pool, room: RoomId, user: UserId, new: Role) -> Result<Option<Option<Role>>> {
-    let row = pool.first("SELECT salon_put_member($1, $2, $3)", &[&room.0, &user.0, &new.as_str()]).await?;
-    let before: Option<String> = row.map_or(Ok(None), |row| get(&row, 0))?;
-    match before.as_deref() {
-        None => Ok(None),
-        Some("") => Ok(Some(None)),
-        Some(word) => Ok(Some(Some(role(word)?))),
-    }
-}
-
-pub async fn remove_member(pool: &Pool, room: RoomId, user: UserId) -> Result<bool> {
-    let row = pool.first("SELECT salon_remove_member($1, $2)", &[&room.0, &user.0]).await?;
-    row.map_or(Ok(false), |row| get(&row, 0))
-}
-
 pub async fn access(pool: &Pool, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>> {
     let users: Vec<i64> = pairs.iter().map(|(user, _)| user.0).collect();
     let rooms: Vec<i64> = pairs.iter().map(|(_, room)| room.0).collect();
     let rows = pool
         .query(
-            "SELECT coalesce(c.access, 0), m.muted_until,
+            "SELECT coalesce(c.access, 0), x.user_id IS NOT NULL,
                  CASE
                      WHEN c.room_id IS NULL THEN 'stranger'
                      WHEN c.deleted THEN 'deleted'
@@ -108,13 +88,16 @@ pub async fn access(pool: &Pool, pairs: &[(UserId, RoomId)]) -> Result<Vec<Acces
                      WHEN m.user_id IS NOT NULL THEN m.role
                      WHEN r.kind = 'public' THEN 'guest'
                      ELSE 'stranger'
-                 END
+                 END, u.role
              FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p (user_id, room_id, n)
+             LEFT JOIN users u ON u.id = p.user_id
              LEFT JOIN room_clocks c ON c.room_id = p.room_id
              LEFT JOIN rooms r ON r.id = p.room_id
              LEFT JOIN members m ON m.room_id = p.room_id AND m.user_id = p.user_id
              LEFT JOIN bans b ON b.room_id = p.room_id AND b.user_id = p.user_id
                  AND (b.until IS NULL OR b.until > clock_timestamp())
+             LEFT JOIN mutes x ON x.room_id = p.room_id AND x.user_id = p.user_id
+                 AND (x.until IS NULL OR x.until > clock_timestamp())
              ORDER BY p.n",
             &[&users, &rooms],
         )
@@ -166,6 +149,6 @@ fn standing(row: &Row) -> Result<Access> {
         "guest" => Standing::Guest,
         word => Standing::Member(role(word)?),
     };
-    let muted_until = get::<Option<std::time::SystemTime>>(row, 1)?.map(Timestamp::from);
-    Ok(Access { version: unsigned(get(row, 0)?), standing, muted_until })
+    let site_role = get::<Option<&str>>(row, 3)?.map(site_role).transpose()?;
+    Ok(Access { version: unsigned(get(row, 0)?), standing, muted: get(row, 1)?, site_role })
 }

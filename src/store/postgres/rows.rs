@@ -94,6 +94,10 @@ pub fn role(word: &str) -> Result<Role> {
     Role::from_word(word).ok_or_else(|| StoreError::Internal(format!("members.role holds {word}")))
 }
 
+pub fn site_role(word: &str) -> Result<SiteRole> {
+    SiteRole::from_word(word).ok_or_else(|| StoreError::Internal(format!("users.role holds {word}")))
+}
+
 pub fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::*;
 use super::pool::Pool;
-use super::rows::get;
+use super::rows::{get, site_role};
 
 pub async fn create(pool: &Pool, new: NewUser) -> Result<User> {
     let (hash, issuer, subject) = match &new.credential {
@@ -71,10 +71,9 @@ fn account(row: &Row) -> Result<Account> {
 
 /// From id, name and role, whose columns start at `at`.
 pub fn user(row: &Row, at: usize) -> Result<User> {
-    let role: &str = get(row, at + 2)?;
     Ok(User {
         id: UserId(get(row, at)?),
         username: Username::from_stored(get(row, at + 1)?),
-        role: SiteRole::from_word(role).ok_or_else(|| StoreError::Internal(format!("users.role holds {role}")))?,
+        role: site_role(get(row, at + 2)?)?,
     })
 }

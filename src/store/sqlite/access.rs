@@ -13,7 +13,7 @@ pub struct Relation {
     pub site_role: Option<SiteRole>,
     pub disabled: bool,
     pub role: Option<Role>,
-    pub muted_until: Option<Timestamp>,
+    pub muted: bool,
     pub banned: bool,
 }
 
@@ -25,18 +25,29 @@ pub struct Clock {
     pub deleted: bool,
 }
 
+impl Clock {
+    /// `None`: there never was such a room.
+    pub fn read(db: &Connection, room: RoomId) -> Result<Option<Self>> {
+        Ok(db
+            .prepare_cached("SELECT seq, access, stamped_at, deleted FROM room_clocks WHERE room_id = ?")?
+            .query_row([room.0], clock)
+            .optional()?)
+    }
+}
+
 impl Relation {
     /// `None`: there never was such a room.
     pub fn read(db: &Connection, user: UserId, room: RoomId) -> Result<Option<Self>> {
         Ok(db
             .prepare_cached(
                 "SELECT c.seq, c.access, c.stamped_at, c.deleted, r.kind, u.role, coalesce(u.disabled, 1), m.role,
-                     m.muted_until, b.user_id IS NOT NULL
+                     x.user_id IS NOT NULL, b.user_id IS NOT NULL
                  FROM room_clocks c
                  JOIN rooms r ON r.id = c.room_id
                  LEFT JOIN users u ON u.id = ?1
                  LEFT JOIN members m ON m.room_id = c.room_id AND m.user_id = ?1
                  LEFT JOIN bans b ON b.room_id = c.room_id AND b.user_id = ?1 AND (b.until IS NULL OR b.until > ?3)
+                 LEFT JOIN mutes x ON x.room_id = c.room_id AND x.user_id = ?1 AND (x.until IS NULL OR x.until > ?3)
                  WHERE c.room_id = ?2",
             )?
             .query_row([user.0, room.0, Timestamp::now().0], relation)
@@ -57,15 +68,11 @@ impl Relation {
             None
         }
     }
-
-    pub fn muted(&self) -> bool {
-        self.muted_until.is_some_and(|until| until > Timestamp::now())
-    }
 }
 
 pub fn access(db: &Connection, user: UserId, room: RoomId) -> Result<Access> {
     let Some(relation) = Relation::read(db, user, room)? else {
-        return Ok(Access { version: 0, standing: Standing::Stranger, muted_until: None });
+        return Ok(Access { version: 0, standing: Standing::Stranger, muted: false, site_role: None });
     };
     let standing = match (relation.role, relation.kind) {
         _ if relation.clock.deleted => Standing::RoomDeleted,
@@ -74,7 +81,7 @@ pub fn access(db: &Connection, user: UserId, room: RoomId) -> Result<Access> {
         (None, RoomKind::Public) => Standing::Guest,
         (None, RoomKind::Private | RoomKind::Direct) => Standing::Stranger,
     };
-    Ok(Access { version: relation.clock.access, standing, muted_until: relation.muted_until })
+    Ok(Access { version: relation.clock.access, standing, muted: relation.muted, site_role: relation.site_role })
 }
 
 /// Makes a member whose read mark is `last_read`; nothing when they are one.
@@ -89,17 +96,17 @@ pub fn make_member(db: &Connection, user: UserId, room: RoomId, role: Role, last
 
 fn relation(row: &Row<'_>) -> rusqlite::Result<Relation> {
     Ok(Relation {
-        clock: Clock {
-            seq: row.get(0)?,
-            access: row.get(1)?,
-            stamped_at: Timestamp(row.get(2)?),
-            deleted: row.get(3)?,
-        },
+        clock: clock(row)?,
         kind: word(row, 4, RoomKind::from_word)?,
         site_role: word_or_none(row, 5, SiteRole::from_word)?,
         disabled: row.get(6)?,
         role: word_or_none(row, 7, Role::from_word)?,
-        muted_until: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+        muted: row.get(8)?,
         banned: row.get(9)?,
     })
+}
+
+/// From the first columns.
+fn clock(row: &Row<'_>) -> rusqlite::Result<Clock> {
+    Ok(Clock { seq: row.get(0)?, access: row.get(1)?, stamped_at: Timestamp(row.get(2)?), deleted: row.get(3)? })
 }

@@ -20,7 +20,7 @@ pub fn change(db: &Connection, change: &Change) -> Result<Changed> {
     let sovereign = deletes && relation.site_role == Some(SiteRole::Admin) && !relation.disabled;
     let refusal = match relation.refusal() {
         Some(_) if sovereign && !relation.clock.deleted => None,
-        None if !deletes && relation.muted() => Some(Refusal::Muted),
+        None if !deletes && relation.muted => Some(Refusal::Muted),
         other => other,
     };
     if let Some(refusal) = refusal {
@@ -114,7 +114,7 @@ fn append_one(db: &Connection, item: &Append) -> Result<Appended> {
     }
     let refusal = match relation.refusal() {
         Some(refusal) => Some(refusal),
-        None if relation.muted() => Some(Refusal::Muted),
+        None if relation.muted => Some(Refusal::Muted),
         None if old.is_some() => Some(Refusal::NonceReused),
         None => match item.reply_to {
             Some(target) if messages::one(db, item.room, target)?.is_none() => Some(Refusal::NoReplyTarget),

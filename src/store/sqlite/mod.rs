@@ -6,6 +6,7 @@ mod append;
 mod login_sessions;
 mod mentions;
 mod messages;
+mod moderation;
 mod nodes;
 mod reactions;
 mod reading;
@@ -167,6 +168,13 @@ impl Store for Sqlite {
         self.threads.read(move |db| room_info::page(db, user, limit, cursor)).await
     }
 
+    async fn rooms_seen(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Option<RoomInfo>>> {
+        let pairs = pairs.to_vec();
+        self.threads
+            .read(move |db| pairs.iter().map(|(user, room)| room_info::one(db, *user, &RoomRef::Id(*room))).collect())
+            .await
+    }
+
     async fn update_room(&self, room: RoomId, changes: RoomChanges) -> Result<Option<()>> {
         self.threads.write(move |db| rooms::update(db, room, &changes)).await
     }
@@ -178,8 +186,13 @@ impl Store for Sqlite {
     async fn purge(&self, limit: u32) -> Result<u64> {
         self.threads
             .write(move |db| {
-                let removed = login_sessions::purge(db, limit)?;
-                Ok(u64::from(removed) + rooms::purge(db, limit - removed)?)
+                let mut removed = login_sessions::purge(db, limit)?;
+                removed += moderation::purge(db, limit - removed)?;
+                // Rooms are done with only when the rest of them is gone.
+                match limit - removed {
+                    0 => Ok(u64::from(removed)),
+                    left => Ok(u64::from(removed) + rooms::purge(db, left)?),
+                }
             })
             .await
     }
@@ -187,14 +200,6 @@ impl Store for Sqlite {
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {
         let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
         self.threads.read(move |db| rooms::members(db, room, limit, after)).await
-    }
-
-    async fn put_member(&self, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>> {
-        self.threads.write(move |db| rooms::put_member(db, room, user, role)).await
-    }
-
-    async fn remove_member(&self, room: RoomId, user: UserId) -> Result<bool> {
-        self.threads.write(move |db| rooms::remove_member(db, room, user)).await
     }
 
     async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>> {
@@ -205,6 +210,49 @@ impl Store for Sqlite {
     async fn access(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>> {
         let pairs = pairs.to_vec();
         self.threads.read(move |db| pairs.iter().map(|(user, room)| access::access(db, *user, *room)).collect()).await
+    }
+
+    async fn moderate(&self, moderation: &Moderation) -> Result<Moderated> {
+        let moderation = moderation.clone();
+        self.threads.write(move |db| moderation::moderate(db, &moderation)).await
+    }
+
+    async fn sanctioned(
+        &self,
+        kind: SanctionKind,
+        room: RoomId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<Sanctioned>> {
+        let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        self.threads.read(move |db| moderation::sanctioned(db, kind, room, limit, after)).await
+    }
+
+    async fn create_invite(&self, new: &NewInvite) -> Result<Invited> {
+        let new = new.clone();
+        self.threads.write(move |db| moderation::create_invite(db, &new)).await
+    }
+
+    async fn invites(&self, room: RoomId) -> Result<Vec<Invite>> {
+        self.threads.read(move |db| moderation::invites(db, room)).await
+    }
+
+    async fn withdraw_invite(&self, room: RoomId, id: InviteId) -> Result<bool> {
+        self.threads.write(move |db| moderation::withdraw_invite(db, room, id)).await
+    }
+
+    async fn redeem_invite(&self, hash: &[u8], user: UserId) -> Result<Redeemed> {
+        let hash = hash.to_vec();
+        self.threads.write(move |db| moderation::redeem_invite(db, &hash, user)).await
+    }
+
+    async fn direct_room(&self, asking: UserId, other: UserId, slug: &Slug) -> Result<Direct> {
+        let slug = slug.clone();
+        self.threads.write(move |db| moderation::direct_room(db, asking, other, &slug)).await
+    }
+
+    async fn recent_additions(&self, window: Duration, after: Option<AdditionId>, limit: u32) -> Result<Vec<Addition>> {
+        self.threads.read(move |db| moderation::recent_additions(db, window, after, limit)).await
     }
 
     async fn append(&self, batch: &[Append], _wait: bool) -> Result<Vec<Appended>> {

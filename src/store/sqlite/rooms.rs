@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::*;
-use super::access::{Relation, make_member};
+use super::access::make_member;
 use super::rows::{self, word};
 use super::search;
 
@@ -41,7 +41,11 @@ pub fn update(db: &Connection, room: RoomId, changes: &RoomChanges) -> Result<Op
              WHERE id = ?1 AND deleted_at IS NULL",
         )?
         .execute(params![room.0, name, topic])?;
-    Ok((changed > 0).then_some(()))
+    if changed == 0 {
+        return Ok(None);
+    }
+    raise_access(db, room)?;
+    Ok(Some(()))
 }
 
 pub fn delete(db: &Connection, room: RoomId) -> Result<bool> {
@@ -98,38 +102,6 @@ pub fn members(db: &Connection, room: RoomId, limit: u32, after: i64) -> Result<
     Ok(Page::cut(items, limit, |member| member.user.0.to_string()))
 }
 
-pub fn put_member(db: &Connection, room: RoomId, user: UserId, role: Role) -> Result<Option<Option<Role>>> {
-    let relation = match Relation::read(db, user, room)? {
-        Some(relation) if !relation.clock.deleted && !relation.banned && relation.site_role.is_some() => relation,
-        _ => return Ok(None),
-    };
-    match relation.role {
-        None => make_member(db, user, room, role, relation.clock.seq)?,
-        Some(before) if before == role => {}
-        Some(_) => {
-            db.prepare_cached("UPDATE members SET role = ? WHERE room_id = ? AND user_id = ?")?.execute(params![
-                role.as_str(),
-                room.0,
-                user.0
-            ])?;
-            raise_access(db, room)?;
-        }
-    }
-    Ok(Some(relation.role))
-}
-
-pub fn remove_member(db: &Connection, room: RoomId, user: UserId) -> Result<bool> {
-    if head(db, room)?.is_none() {
-        return Ok(false);
-    }
-    let removed =
-        db.prepare_cached("DELETE FROM members WHERE room_id = ? AND user_id = ?")?.execute([room.0, user.0])?;
-    if removed > 0 {
-        raise_access(db, room)?;
-    }
-    Ok(removed > 0)
-}
-
 /// `None`: no such room, or deleted.
 pub fn head(db: &Connection, room: RoomId) -> Result<Option<Head>> {
     Ok(db
@@ -146,7 +118,7 @@ pub fn renew_epoch(db: &Connection, room: RoomId, old: &Epoch) -> Result<Option<
     Ok(head(db, room)?.map(|head| head.epoch))
 }
 
-fn raise_access(db: &Connection, room: RoomId) -> Result<()> {
+pub fn raise_access(db: &Connection, room: RoomId) -> Result<()> {
     db.prepare_cached("UPDATE room_clocks SET access = access + 1 WHERE room_id = ?")?.execute([room.0])?;
     Ok(())
 }

@@ -176,3 +176,40 @@ async fn a_removal_reaches_other_nodes_while_redis_is_down() {
     }
     assert_closed(&cluster, &bob, &room, id, &mut sockets).await;
 }
+
+/// A public room is seen still; all that is in it is closed, on every node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_banned_from_a_public_room_finds_all_in_it_closed() {
+    let cluster = Cluster::start(2).await;
+    let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
+    let room = alice.http.create_room(&unique("open"), "public").await.expect("a room").slug;
+    let mut live = socket_at(&cluster.url(1), &bob).await;
+    assert_eq!(live.join(&room).await.expect("an answer")["type"], "joined");
+    say(&bob, &room, "his own").await;
+    let ban = format!("/api/rooms/{room}/bans/{}", bob.user.username);
+    assert_eq!(alice.http.put(&ban, json!({})).await.expect("an answer").status, 204);
+    live.expect("removed").await.expect("told");
+    for node in 0..2 {
+        let http = bob.http.at(&cluster.url(node));
+        let filling = Filling { room: &room, username: "me", id: "1" };
+        for route in routes(filling).into_iter().filter(|route| route.path.starts_with("/api/rooms/")) {
+            let wanted = if (route.method.as_str(), route.path.matches('/').count()) == ("GET", 3) { 200 } else { 403 };
+            let answer = route.ask(&http).await;
+            assert_eq!(answer.status, wanted, "node {node}: {} {}", route.method, route.path);
+        }
+        let mut socket = socket_at(&cluster.url(node), &bob).await;
+        for frame in frames_for(&json!(room)) {
+            let answer = socket.ask(frame.clone()).await.expect("an answer");
+            // To leave is for everybody, and types nobody who has not joined.
+            let wanted = match frame["type"].as_str() {
+                Some("leave") => Value::Null,
+                Some("typing") => json!("not_found"),
+                _ => json!("forbidden"),
+            };
+            assert_eq!(answer["code"], wanted, "node {node}: {frame}: {answer}");
+        }
+    }
+    say(&alice, &room, "without him").await;
+    let told = live.drained().await.expect("alive");
+    assert!(told.iter().all(|frame| frame["type"] != "chat_message"), "{told:?}");
+}

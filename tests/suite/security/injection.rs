@@ -183,7 +183,7 @@ async fn as_frames(socket: &mut Socket, room: &str, text: &str) {
 
 async fn as_paths(alice: &Account, room: &str, text: &str) {
     let part = escape(text);
-    let calls: [(&str, String, Value); 14] = [
+    let calls: [(&str, String, Value); 20] = [
         ("GET", format!("/api/rooms?cursor={part}"), Value::Null),
         ("GET", format!("/api/rooms?limit={part}"), Value::Null),
         ("GET", format!("/api/rooms/{part}"), Value::Null),
@@ -192,6 +192,12 @@ async fn as_paths(alice: &Account, room: &str, text: &str) {
         ("PUT", format!("/api/rooms/{room}/members/{part}"), json!({"role": text})),
         ("PUT", format!("/api/rooms/{room}/members/{part}"), json!({"role": "member"})),
         ("DELETE", format!("/api/rooms/{room}/members/{part}"), Value::Null),
+        ("GET", format!("/api/rooms/{room}/bans?cursor={part}"), Value::Null),
+        ("PUT", format!("/api/rooms/{room}/bans/{part}"), json!({"reason": text, "until": text})),
+        ("DELETE", format!("/api/rooms/{room}/mutes/{part}"), Value::Null),
+        ("DELETE", format!("/api/rooms/{room}/invites/{part}"), Value::Null),
+        ("POST", format!("/api/invites/{part}"), Value::Null),
+        ("POST", "/api/rooms".to_owned(), json!({"kind": "direct", "username": text})),
         ("GET", format!("/api/rooms/{room}/messages?before={part}"), Value::Null),
         ("GET", format!("/api/rooms/{room}/messages?after={part}"), Value::Null),
         ("DELETE", format!("/api/rooms/{room}/messages/{part}"), Value::Null),
@@ -207,7 +213,11 @@ async fn as_paths(alice: &Account, room: &str, text: &str) {
         let answer = call.send().await.expect("an answer");
         let good = taken_or_refused(&path, text, &answer);
         // Some of it may be a username.
-        assert!(!good || method == "GET" || path.contains("/members/"), "{method} {path}: {}", answer.status);
+        assert!(
+            !good || method == "GET" || path.contains("/members/") || path == "/api/rooms",
+            "{method} {path}: {}",
+            answer.status
+        );
     }
     let typed = format!("/ws/chat/{part}/");
     let status = super::upgrade(&alice.http.at(alice.http.authority()), &typed, &[]).await.status;

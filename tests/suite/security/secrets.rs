@@ -56,6 +56,11 @@ async fn use_everything(url: &str) -> Vec<String> {
     assert_eq!(Http::bearer(url, &external).get("/api/account").await.expect("an answer").status, 200);
 
     let room = alice.http.create_room(&unique("room"), "public").await.expect("a room").slug;
+    let made = alice.http.post(&format!("/api/rooms/{room}/invites"), json!({})).await.expect("an answer").json();
+    let code = made["code"].as_str().expect("a code").to_owned();
+    let redeemed = alice.http.call("POST", &format!("/api/invites/{code}")).send().await.expect("an answer");
+    assert_eq!(redeemed.status, 200);
+    secrets.push(code);
     let path = format!("/api/rooms/{room}/messages");
     assert_eq!(alice.http.post(&path, json!({"content": "QQQposted"})).await.expect("an answer").status, 201);
     let edited = json!({"content": "QQQedited"});

@@ -166,9 +166,9 @@ pub async fn a_private_room_does_not_exist_for_others(bed: &Bed) {
     let bob = bed.user("bob").await;
     let room = bed.private_room_of(&alice, "secret").await;
     assert_eq!(bed.append_one(item(&bob, &room, "n", "hi")).await, Appended::Refused(Refusal::NoRoom));
-    bed.put_member(room.id, bob.id, Role::Member).await.unwrap();
+    bed.put_member(&bob, &room, Role::Member).await;
     assert_eq!(stored_id(&bed.append_one(item(&bob, &room, "n", "hi")).await), 1);
-    bed.remove_member(room.id, bob.id).await.unwrap();
+    bed.act(&bob, &room, Act::Remove).await;
     assert_eq!(bed.append_one(item(&bob, &room, "m", "hi")).await, Appended::Refused(Refusal::NoRoom));
 }
 

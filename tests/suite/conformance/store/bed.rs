@@ -109,46 +109,38 @@ impl Bed {
         self.heads(&[room.id]).await.unwrap().pop().unwrap()
     }
 
+    /// Does it, whatever the room's access version.
+    pub async fn act(&self, user: &User, room: &RoomInfo, act: Act) -> Moderated {
+        let moderation = Moderation { room: room.id, user: user.id, by: user.id, seen: None, act };
+        self.moderate(&moderation).await.unwrap()
+    }
+
+    pub async fn put_member(&self, user: &User, room: &RoomInfo, role: Role) -> Moderated {
+        self.act(user, room, Act::Add(Some(role))).await
+    }
+
     pub async fn ban(&self, user: &User, room: &RoomInfo) {
-        let now = self.now();
-        self.execute(&format!(
-            "INSERT INTO bans (room_id, user_id, created_at) VALUES ({}, {}, {now})",
-            room.id.0, user.id.0
-        ))
-        .await;
+        assert_eq!(self.act(user, room, Act::Ban(Sanction::default())).await, Moderated::Done(None));
     }
 
     /// A ban that has run out.
     pub async fn ban_in_the_past(&self, user: &User, room: &RoomInfo) {
-        let now = self.now();
-        self.execute(&format!(
-            "INSERT INTO bans (room_id, user_id, created_at, until) VALUES ({}, {}, {now}, {now})",
-            room.id.0, user.id.0
-        ))
-        .await;
+        assert_eq!(self.act(user, room, Act::Ban(for_ms(0))).await, Moderated::Done(None));
     }
 
-    /// Mutes a member; `for_ms` may lie in the past.
-    pub async fn mute(&self, user: &User, room: &RoomInfo, for_ms: i64) {
-        let until = match &self.raw {
-            Raw::Postgres { .. } => format!("clock_timestamp() + {for_ms} * interval '1 millisecond'"),
-            Raw::Sqlite { .. } => (Timestamp::now().0 + for_ms).to_string(),
-        };
-        self.execute(&format!(
-            "UPDATE members SET muted_until = {until} WHERE room_id = {} AND user_id = {}",
-            room.id.0, user.id.0
-        ))
-        .await;
+    /// `ms` may lie in the past.
+    pub async fn mute(&self, user: &User, room: &RoomInfo, ms: i64) {
+        assert_eq!(self.act(user, room, Act::Mute(for_ms(ms))).await, Moderated::Done(None));
     }
 
-    /// Makes every revocation older.
+    /// Makes every revocation, and every addition of a room, older.
     pub async fn age_revocations(&self, by: Duration) {
         let ms = by.as_millis();
         let by = match &self.raw {
             Raw::Postgres { .. } => format!("{ms} * interval '1 millisecond'"),
             Raw::Sqlite { .. } => ms.to_string(),
         };
-        self.execute(&format!("UPDATE revocations SET at = at - {by}")).await;
+        self.execute(&format!("UPDATE revocations SET at = at - {by}; UPDATE room_additions SET at = at - {by}")).await;
     }
 
     pub async fn execute(&self, sql: &str) {
@@ -161,13 +153,6 @@ impl Bed {
             }
         }
     }
-
-    fn now(&self) -> String {
-        match &self.raw {
-            Raw::Postgres { .. } => "clock_timestamp()".to_owned(),
-            Raw::Sqlite { .. } => Timestamp::now().0.to_string(),
-        }
-    }
 }
 
 impl Deref for Bed {
@@ -176,6 +161,11 @@ impl Deref for Bed {
     fn deref(&self) -> &Self::Target {
         &*self.store
     }
+}
+
+/// Terms that run out that many milliseconds from now.
+pub fn for_ms(ms: i64) -> Sanction {
+    Sanction { until: Some(Timestamp(Timestamp::now().0 + ms)), ..Sanction::default() }
 }
 
 pub fn config(url: &str) -> config::Database {

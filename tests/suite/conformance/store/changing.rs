@@ -62,7 +62,7 @@ pub async fn moderators_and_administrators_delete(bed: &Bed) {
     }
     bed.enter_one(&carol, &room).await.unwrap();
     assert_eq!(bed.delete(&carol, &room, ids[0]).await, Changed::Refused(Refusal::NotAllowed));
-    bed.put_member(room.id, carol.id, Role::Moderator).await.unwrap();
+    bed.put_member(&carol, &room, Role::Moderator).await;
     assert!(matches!(bed.delete(&carol, &room, ids[0]).await, Changed::Done(_)));
     assert!(matches!(bed.delete(&alice, &room, ids[1]).await, Changed::Done(_)));
     assert!(matches!(bed.delete(&root, &room, ids[2]).await, Changed::Done(_)));

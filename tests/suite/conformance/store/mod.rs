@@ -3,9 +3,12 @@
 mod appending;
 mod bed;
 mod changing;
+mod inviting;
 mod login_sessions;
 mod marking;
 mod mentioning;
+mod migrating;
+mod moderating;
 mod only_postgres;
 mod only_sqlite;
 mod people;
@@ -96,10 +99,7 @@ clauses! {
     rooms::entering_a_public_room_makes_a_member,
     rooms::entering_is_refused_to_each_as_it_should_be,
     rooms::unread_counts_what_others_sent_since,
-    rooms::a_direct_room_is_called_by_the_other_ones_name,
     rooms::members_are_listed_in_pages,
-    rooms::roles_change_and_raise_the_access_version,
-    rooms::removal_raises_the_access_version,
     rooms::access_tells_each_standing,
     rooms::a_deleted_room_is_gone_at_every_door,
     rooms::purging_takes_its_limit_at_a_time,
@@ -109,6 +109,27 @@ clauses! {
     searching::pages_go_back_from_the_newest,
     searching::hostile_queries_find_nothing_and_break_nothing,
     searching::words_are_taken_at_their_limit_and_once,
+    moderating::roles_change_and_raise_the_access_version,
+    moderating::removal_raises_the_access_version,
+    moderating::what_was_judged_by_another_version_is_not_done,
+    moderating::a_room_keeps_an_owner,
+    moderating::owners_who_remove_each_other_leave_one,
+    moderating::a_ban_ends_the_membership_and_every_way_in,
+    moderating::bans_and_mutes_run_out_by_themselves,
+    moderating::a_mute_silences_and_nothing_else,
+    moderating::leaving_ends_no_mute,
+    moderating::bans_and_mutes_are_listed_in_pages,
+    moderating::nothing_is_appended_after_a_ban,
+    inviting::an_invitation_lets_in_as_many_as_it_says,
+    inviting::of_many_at_once_exactly_as_many_get_in,
+    inviting::one_who_asks_twice_spends_one_use,
+    inviting::an_invitation_lets_nobody_in_who_may_not,
+    inviting::who_may_not_invite_any_more_leaves_no_door_open,
+    inviting::open_invitations_are_bounded,
+    inviting::two_users_have_one_direct_room,
+    inviting::two_who_ask_at_once_get_the_same_direct_room,
+    inviting::additions_are_those_of_the_window,
+    inviting::rooms_are_seen_as_each_sees_them,
     people::a_name_is_taken_without_regard_to_case,
     people::a_name_that_looks_like_another_is_taken_and_is_not_the_other,
     people::an_issuers_user_is_one_user,

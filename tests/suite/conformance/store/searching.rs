@@ -84,10 +84,10 @@ pub async fn only_what_the_user_may_read_now_is_found(bed: &Bed) {
     take_all(bed).await;
     assert_eq!(found(bed, &bob, "needle").await, ["needle in public"]);
     assert_eq!(texts(bed, Search { room: Some(secret.id), ..asked(&bob, "needle") }).await, [""; 0]);
-    bed.put_member(secret.id, bob.id, Role::Member).await.unwrap();
+    bed.put_member(&bob, &secret, Role::Member).await;
     assert_eq!(found(bed, &bob, "needle").await, ["needle in private", "needle in public"]);
     assert_eq!(texts(bed, Search { room: Some(secret.id), ..asked(&bob, "needle") }).await, ["needle in private"]);
-    bed.remove_member(secret.id, bob.id).await.unwrap();
+    bed.act(&bob, &secret, Act::Remove).await;
     assert_eq!(found(bed, &bob, "needle").await, ["needle in public"]);
     bed.ban(&bob, &open).await;
     assert_eq!(found(bed, &bob, "needle").await, [""; 0]);
