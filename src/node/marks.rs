@@ -89,8 +89,8 @@ impl Node {
         });
         let (id, slug) = match here {
             Some(address) => address,
-            // Not in it: then only the store may say that there is such a room for them.
-            None => self.locate_afresh(who, room).await?,
+            // Not in it: then only the store may say whether they may be.
+            None => self.markable(who, room).await?,
         };
         if self.marks.add(who.id, id, Wish { seq, slug, by: Some(by) }) {
             return Ok(());
@@ -100,10 +100,7 @@ impl Node {
 
     /// The same for a caller who waits until it is written.
     pub async fn mark_read(self: &Arc<Self>, who: &User, room: &RoomRef, seq: Seq) -> Result<()> {
-        let (id, slug, standing) = self.find(who, room).await?;
-        if !matches!(standing, Standing::Member(_)) {
-            return Err(Error::Forbidden("only members of a room have a read mark in it".to_owned()));
-        }
+        let (id, slug) = self.markable(who, room).await?;
         if !self.marks.add(who.id, id, Wish { seq, slug, by: None }) {
             return Err(too_many());
         }
@@ -141,6 +138,14 @@ impl Node {
     pub(super) fn heard_read(&self, marks: &[ReadMark]) {
         for mark in marks {
             self.tell_read(mark.user, &Slug::from_stored(mark.room.clone()), mark.seq, None);
+        }
+    }
+
+    /// The room, if this user may read it now and has a mark in it.
+    async fn markable(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug)> {
+        match self.find(who, room).await? {
+            (id, slug, Standing::Member(_)) => Ok((id, slug)),
+            _ => Err(Error::Forbidden("only members of a room have a read mark in it".to_owned())),
         }
     }
 
