@@ -100,7 +100,9 @@ impl Hub {
     /// one of them was not told, for its answers fill their reserve.
     pub fn to_user(&self, user: UserId, frame: &str, which: impl Fn(&Session) -> bool) -> bool {
         let sessions = self.sessions_of(user);
-        sessions.iter().filter(|session| which(session)).fold(true, |all, session| session.hint(frame) && all)
+        // Each of them, also after one that was not told.
+        let untold = sessions.iter().filter(|session| which(session) && !session.hint(frame)).count();
+        untold == 0
     }
 
     pub fn session_count(&self) -> usize {
