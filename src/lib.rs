@@ -76,7 +76,7 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Goes without losing anything, in the order in which others notice.
-async fn drain(node: &Node, delay: Duration, timeout: Duration, ending: &Ending, servers: [JoinHandle<()>; 2]) {
+async fn drain(node: &Arc<Node>, delay: Duration, timeout: Duration, ending: &Ending, servers: [JoinHandle<()>; 2]) {
     let began = Instant::now();
     node.begin_drain();
     ending.near.cancel();

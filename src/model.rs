@@ -1,6 +1,9 @@
 //! What salon is about: users, rooms, messages. Values that have a limit are parsed into a type that holds it,
 //! so that whatever has the type has passed the check.
 
+mod emoji;
+mod mention;
+pub mod search;
 mod username;
 
 use std::fmt;
@@ -11,6 +14,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
 
+pub use emoji::{Emoji, REACTION_KINDS_MAX, REACTION_NAMES_MAX, Reaction, Reactions};
+pub use mention::{MENTIONS_MAX, mentioned};
 pub use username::{USERNAME_CHARS_MAX, Username};
 
 pub const SLUG_CHARS_MAX: usize = 64;
@@ -142,6 +147,9 @@ pub struct Message {
     pub deleted: bool,
     pub reply_to: Option<MessageId>,
     pub nonce: Option<String>,
+    /// Members whom the text names, in its order; empty when deleted.
+    pub mentions: Vec<Username>,
+    pub reactions: Reactions,
 }
 
 /// A room as one user sees it. `online` is presence's and is filled in by the node.
@@ -159,6 +167,7 @@ pub struct RoomInfo {
     pub last_read: Seq,
     /// Messages by others with id > `last_read`, at most 100.
     pub unread: u32,
+    /// Those among them that name the user, at most 100.
     pub mentions: u32,
     pub online: u32,
     /// The room's access version by which they see it.

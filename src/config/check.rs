@@ -259,6 +259,14 @@ fn words(config: &Config, wrong: &mut ConfigError) {
     if prefix.is_empty() || prefix.len() > 64 || !prefix.chars().all(plain) {
         wrong.add("redis.prefix", "must have 1 to 64 letters, digits, '_', '-', '.' or ':'");
     }
+    let searched_by = &config.database.search_configuration;
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    if searched_by.is_empty() || searched_by.len() > 128 || !searched_by.chars().all(word) {
+        wrong.add(
+            "database.search_configuration",
+            "must be the name of a text search configuration, as simple or english",
+        );
+    }
     if config.node.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > 64) {
         wrong.add("node.name", "must have 1 to 64 characters");
     }
@@ -392,6 +400,7 @@ mod tests {
         assert_eq!(told(|c| c.limits.queue_bytes = 5_000), ["limits.queue_bytes"]);
         assert_eq!(told(|c| c.drain.delay_s = 25), ["drain.timeout_s"]);
         assert_eq!(told(|c| c.redis.prefix = "{x}".into()), ["redis.prefix"]);
+        assert_eq!(told(|c| c.database.search_configuration = "a'b".into()), ["database.search_configuration"]);
         assert_eq!(told(|c| c.log.level = "salon=loud=x".into()), ["log.level"]);
         assert_eq!(told(|c| c.database.url = "mysql://x".into()), ["database.url"]);
         assert_eq!(told(|c| c.database.url = "sqlite:".into()), ["database.url"]);

@@ -79,6 +79,8 @@ pub struct Database {
     pub statement_timeout_ms: u64,
     /// How long an append waits for a room's clock held by another node.
     pub lock_timeout_ms: u64,
+    /// Postgres: the text search configuration by which messages are searched.
+    pub search_configuration: String,
     /// SQLite: threads that read, beside the one that writes.
     pub readers: usize,
     /// SQLite: calls waiting for the writing thread, and for the reading ones.
@@ -305,6 +307,7 @@ impl Default for Database {
             connect_timeout_ms: 2_000,
             statement_timeout_ms: 4_000,
             lock_timeout_ms: 1_000,
+            search_configuration: "simple".into(),
             readers: 2,
             queue: 4_096,
         }

@@ -1,5 +1,7 @@
 //! What a client reads: the protocol's shapes, written from the protocol and not from the server's code.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -36,6 +38,17 @@ pub struct Change {
     pub deleted: bool,
     pub reply_to: Option<u64>,
     pub nonce: Option<String>,
+    #[serde(default)]
+    pub mentions: Vec<String>,
+    #[serde(default)]
+    pub reactions: BTreeMap<String, Reaction>,
+}
+
+/// What a message shows of one kind of reaction.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Reaction {
+    pub count: u64,
+    pub users: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,4 +1,4 @@
-//! Messages over HTTP: pages of history, and sending, editing and deleting for programs without a socket.
+//! Messages over HTTP: pages of history, and sending, editing, deleting and reacting.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -81,6 +81,24 @@ pub async fn delete(
     Ok(tell(&node.delete(&caller.user, &room, id).await?))
 }
 
+pub async fn react(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Segments((room, id, emoji)): Segments<(String, String, String)>,
+) -> Result<Response> {
+    let Place { room, id } = Place::parse(&(room, id))?;
+    Ok(tell(&node.react(&caller.user, &room, id, &emoji, true).await?))
+}
+
+pub async fn take_back(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Segments((room, id, emoji)): Segments<(String, String, String)>,
+) -> Result<Response> {
+    let Place { room, id } = Place::parse(&(room, id))?;
+    Ok(tell(&node.react(&caller.user, &room, id, &emoji, false).await?))
+}
+
 impl Place {
     /// What cannot be an id is a message that does not exist.
     fn parse((room, id): &(String, String)) -> Result<Self> {
@@ -122,7 +140,7 @@ fn json(text: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChangeKind, RoomId, Timestamp, UserId, Username};
+    use crate::model::{ChangeKind, Reactions, RoomId, Timestamp, UserId, Username};
 
     fn message(id: MessageId) -> Message {
         Message {
@@ -138,6 +156,8 @@ mod tests {
             deleted: false,
             reply_to: None,
             nonce: None,
+            mentions: Vec::new(),
+            reactions: Reactions::default(),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod origin;
 pub mod probes;
 pub mod problem;
 pub mod rooms;
+pub mod search;
 pub mod server;
 
 use std::sync::Arc;
@@ -74,8 +75,11 @@ fn api() -> Router<Arc<Node>> {
         .route("/rooms/{room}/invites/{id}", delete(invites::withdraw))
         .route("/invites/{code}", post(invites::redeem))
         .route("/rooms/{room}/users", get(rooms::users))
+        .route("/rooms/{room}/read", put(rooms::read))
+        .route("/search", get(search::search))
         .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
         .route("/rooms/{room}/messages/{id}", axum::routing::patch(messages::edit).delete(messages::delete))
+        .route("/rooms/{room}/messages/{id}/reactions/{emoji}", put(messages::react).delete(messages::take_back))
 }
 
 async fn metrics() -> impl axum::response::IntoResponse {

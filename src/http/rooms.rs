@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::auth::Caller;
 use super::fields::{Fields, OptionalFields, Query, RoomPath, Segments};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Role, RoomInfo, RoomKind, RoomRef};
 use crate::node::Node;
 use crate::node::rooms::Who;
@@ -100,6 +100,18 @@ pub async fn remove_member(
 ) -> Result<StatusCode> {
     let room = RoomRef::parse_path(&room)?;
     node.remove_member(&caller.user, &room, &Who::parse(&caller.user, &who)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Moves the caller's read mark.
+pub async fn read(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    RoomPath(room): RoomPath,
+    fields: Fields,
+) -> Result<StatusCode> {
+    let seq = fields.optional_seq("seq")?.ok_or_else(|| Error::invalid("seq", "is missing"))?;
+    node.mark_read(&caller.user, &room, seq).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -113,12 +113,15 @@ impl Node {
         }
     }
 
-    /// Leaves the cluster: presence, its row, the broker. Nothing is written by this node afterwards.
-    pub async fn leave_cluster(&self) {
+    /// Leaves the cluster: read marks, presence, its row, the broker. Nothing is written by this node afterwards.
+    pub async fn leave_cluster(self: &Arc<Self>) {
         self.going.left.cancel();
         self.going.beside.close();
         self.going.beside.wait().await;
         if self.has_started() {
+            if let Err(error) = self.write_marks().await {
+                tracing::warn!(%error, "the read marks of the last second could not be written");
+            }
             let (_, forgotten) = tokio::join!(self.resign(), self.store.forget_node(&self.incarnation.0));
             if let Err(error) = forgotten {
                 tracing::warn!(%error, "this node's row could not be removed; it grows old by itself");

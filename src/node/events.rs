@@ -71,6 +71,7 @@ impl Node {
 
     fn cluster_notice(&self, notice: Notice) {
         match notice {
+            Notice::Read { incarnation, marks } if incarnation != self.incarnation.0 => self.heard_read(&marks),
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
             Notice::Node { incarnation, database_ok } if incarnation != self.incarnation.0 => {
                 self.health.heard(incarnation, database_ok);

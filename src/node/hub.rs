@@ -1,5 +1,6 @@
 //! Which rooms are open on this node and which sessions it holds; opening, mending and closing rooms.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -83,6 +84,25 @@ impl Hub {
 
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.iter().map(|session| session.clone()).collect()
+    }
+
+    /// Users with a socket here.
+    pub fn users(&self) -> HashSet<UserId> {
+        self.people.users()
+    }
+
+    /// A user's sockets here.
+    pub fn sessions_of(&self, user: UserId) -> Vec<Arc<Session>> {
+        self.people.sessions_of(user)
+    }
+
+    /// Tells a user's sockets here that `which` says something that is worth nothing to one that does not read. `false`:
+    /// one of them was not told, for its answers fill their reserve.
+    pub fn to_user(&self, user: UserId, frame: &str, which: impl Fn(&Session) -> bool) -> bool {
+        let sessions = self.sessions_of(user);
+        // Each of them, also after one that was not told.
+        let untold = sessions.iter().filter(|session| which(session) && !session.hint(frame)).count();
+        untold == 0
     }
 
     pub fn session_count(&self) -> usize {

@@ -26,8 +26,10 @@ const HEAD_WAIT: Duration = Duration::from_secs(2);
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
     pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
+        self.settle_marks(session.user.id).await;
         let mut info = self.enters.ask((session.user.id, wish.room.clone())).await??;
         self.hub.note_address(info.id, &info.slug);
+        self.watch.refresh(session.user.id, info.id);
         for _ in 0..REENTRIES_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
             let epoch = room.lock().epoch.clone();

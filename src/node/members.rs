@@ -146,6 +146,7 @@ impl Node {
     async fn enter_room(&self, who: &User, room: &RoomRef, role: Option<Role>) -> Result<()> {
         let outcome = self.store.enter(&[(who.id, room.clone())]).await?.into_iter().next();
         let info = outcome.ok_or_else(|| Error::Internal("the store gave no answer to an entry".to_owned()))??;
+        self.watch.refresh(who.id, info.id);
         match role {
             Some(role) if info.role != Some(role) => {
                 Err(Error::Forbidden("your own role is for another owner to change".to_owned()))

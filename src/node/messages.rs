@@ -1,4 +1,4 @@
-//! Sending, editing, deleting: into the appender, and from there to everybody.
+//! Sending, editing, deleting, reacting: into the appender, and from there to everybody.
 
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use super::gate::Frame;
 use super::metrics::Metrics;
 use crate::broker::Channel;
 use crate::error::{Error, Result};
-use crate::model::{ChangeKind, Content, Message, MessageId, Nonce, RoomId, RoomRef, Seq, SiteRole, Slug, User};
+use crate::model::{
+    ChangeKind, Content, Emoji, Message, MessageId, Nonce, Reactions, RoomId, RoomRef, Seq, SiteRole, Slug, User,
+};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::protocol::frames::encode_change;
 use crate::store::{Append, Appended, Change, ChangeWhat, Changed};
@@ -22,7 +24,7 @@ use crate::store::{Append, Appended, Change, ChangeWhat, Changed};
 pub struct Told {
     pub slug: Slug,
     pub message: Message,
-    /// For a send: the nonce was seen before. For an edit or deletion: it was already so.
+    /// For a send: the nonce was seen before. For any other change: it was already so.
     pub unchanged: bool,
 }
 
@@ -56,6 +58,20 @@ impl Node {
         self.change(who, room, id, ChangeWhat::Delete).await
     }
 
+    /// Gives a message one's own reaction, or takes it back.
+    pub async fn react(
+        self: &Arc<Self>,
+        who: &User,
+        room: &RoomRef,
+        id: MessageId,
+        emoji: &str,
+        wanted: bool,
+    ) -> Result<Told> {
+        let emoji = Emoji::parse(emoji)?;
+        let what = if wanted { ChangeWhat::React(emoji) } else { ChangeWhat::Unreact(emoji) };
+        self.change(who, room, id, what).await
+    }
+
     /// Puts a send into the appender; `done` hears what became of it. The checks that need no store come first.
     pub async fn submit_send(
         self: &Arc<Self>,
@@ -80,7 +96,7 @@ impl Node {
         Ok(())
     }
 
-    /// The same for an edit or a deletion.
+    /// The same for an edit, a deletion or a reaction.
     pub async fn submit_change(
         self: &Arc<Self>,
         who: &User,
@@ -167,6 +183,7 @@ impl Committed for Delivering {
     /// told. To gates that know it, it is an echo.
     fn committed(&self, job: &Job, stored: &Stored) {
         let message = told(job, stored).message;
+        self.0.words.note(message.room);
         self.0.deliver(message.room, message.seq, message.id, encode_change(&message, &job.slug));
     }
 }
@@ -188,7 +205,7 @@ fn into_told(metrics: &Arc<Metrics>, done: Box<dyn FnOnce(Result<Told>) + Send>)
 
 fn told(job: &Job, stored: &Stored) -> Told {
     let (message, unchanged) = match (&job.what, stored) {
-        (What::Send(append), Stored::Append(Appended::Stored { id, created_at })) => (
+        (What::Send(append), Stored::Append(Appended::Stored { id, created_at, mentions })) => (
             Message {
                 room: append.room,
                 id: *id,
@@ -202,6 +219,8 @@ fn told(job: &Job, stored: &Stored) -> Told {
                 deleted: false,
                 reply_to: append.reply_to,
                 nonce: Some(append.nonce.as_str().to_owned()),
+                mentions: mentions.clone(),
+                reactions: Reactions::default(),
             },
             false,
         ),

@@ -21,6 +21,7 @@ pub struct Metrics {
     pub clock_went_back: Counter,
     pub beacon_repairs: Counter,
     pub beacon_seconds: Histogram,
+    pub unread_seconds: Histogram,
     pub database_up: Gauge,
     pub clock_skew_seconds: Gauge,
 }
@@ -44,6 +45,7 @@ impl Metrics {
             clock_went_back: counter!(metric::CLOCK_WENT_BACK),
             beacon_repairs: counter!(metric::BEACON_REPAIRS),
             beacon_seconds: histogram!(metric::BEACON_SECONDS),
+            unread_seconds: histogram!(metric::UNREAD_SECONDS),
             database_up: gauge!(metric::DATABASE_UP),
             clock_skew_seconds: gauge!(metric::CLOCK_SKEW_SECONDS),
         }

@@ -15,6 +15,7 @@ mod hub;
 pub mod invites;
 mod join;
 mod login_sessions;
+mod marks;
 mod members;
 mod messages;
 mod metrics;
@@ -24,9 +25,11 @@ mod recent;
 mod revoked;
 mod room;
 pub mod rooms;
+mod search;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod unread;
 mod view;
 mod wished_name;
 
@@ -44,6 +47,7 @@ use tokio::sync::{Notify, mpsc, watch};
 pub use health::Readiness;
 pub use hub::Hub;
 pub use messages::{Draft, Told};
+pub use search::Piece;
 pub use session::{Close, Proof, Session, Work};
 
 use accounts::Accounts;
@@ -52,10 +56,13 @@ use drain::Going;
 use gather::Gather;
 use health::Health;
 use limits::{Buckets, Requester};
+use marks::Marks;
 use messages::Delivering;
 use metrics::Metrics;
 use online::Comings;
 use revoked::Revocations;
+use search::Words;
+use unread::Watch;
 
 use crate::broker::{Broker, Event};
 use crate::config::Config;
@@ -85,6 +92,9 @@ pub struct Node {
     enters: Arc<Gather<(UserId, RoomRef), Result<RoomInfo, Refusal>>>,
     comings: Comings,
     revocations: Revocations,
+    marks: Marks,
+    watch: Watch,
+    words: Words,
     health: Health,
     message_rate: Buckets<UserId>,
     request_rate: Buckets<Requester>,
@@ -126,6 +136,9 @@ impl Node {
             },
             comings: Comings::default(),
             revocations: Revocations::default(),
+            marks: Marks::default(),
+            watch: Watch::default(),
+            words: Words::default(),
             health: Health::default(),
             message_rate: Buckets::new(f64::from(limits.messages_per_s), limits.message_burst, RATED_USERS_MAX),
             request_rate: Buckets::new(
@@ -191,6 +204,9 @@ impl Node {
         self.warn_of_risks().await;
         self.start_presence();
         self.run_beside(self.clone().beacon());
+        self.run_beside(self.clone().gather_marks());
+        self.run_beside(self.clone().watch_unread());
+        self.run_beside(self.clone().gather_words());
         self.run_beside(self.clone().follow_people());
         self.health.started();
         self.begun.send_replace(true);

@@ -4,7 +4,7 @@
 //! on it loses is made good by the beacon, which reads what was added to anybody lately, as it does revocations: one query
 //! a look, however many sockets there are. An addition has a number, so that the two together tell it once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,11 @@ impl People {
         self.here.get(&user).map(|person| person.sessions.clone()).unwrap_or_default()
     }
 
+    /// Users with a socket here.
+    pub fn users(&self) -> HashSet<UserId> {
+        self.here.iter().filter(|person| !person.sessions.is_empty()).map(|person| *person.key()).collect()
+    }
+
     fn is_here(&self, user: UserId) -> bool {
         self.here.get(&user).is_some_and(|person| !person.sessions.is_empty())
     }
@@ -102,6 +107,9 @@ impl Node {
     /// Tells the sockets here of what became their users', each once.
     pub(super) fn tell_added(self: &Arc<Self>, mut additions: Vec<Addition>) {
         additions.retain(|addition| self.hub.people.learn(addition.id) && self.hub.people.is_here(addition.user));
+        for addition in &additions {
+            self.watch.refresh(addition.user, addition.room);
+        }
         if additions.is_empty() {
             return;
         }

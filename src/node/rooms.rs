@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use super::Node;
 use super::members::{banned_here, power};
 use crate::error::{Error, Result};
-use crate::model::{Role, RoomInfo, RoomKind, RoomName, RoomRef, Slug, Topic, User, Username};
+use crate::model::{Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Slug, Topic, User, Username};
 use crate::store::{Around, History, NewRoom, Page, RoomChanges, Standing, StoreError};
 
 /// Letters and digits of a slug's tail: none that is read as another.
@@ -38,7 +38,8 @@ pub(super) struct Seen {
 
 impl Node {
     /// Rooms the user may see, their own ones first.
-    pub async fn list_rooms(&self, who: &User, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+    pub async fn list_rooms(self: &Arc<Self>, who: &User, limit: u32, cursor: Option<&str>) -> Result<Page<RoomInfo>> {
+        self.settle_marks(who.id).await;
         let mut page = self.store.rooms(who.id, limit, cursor).await?;
         self.fill_online(&mut page.items).await;
         Ok(page)
@@ -64,7 +65,7 @@ impl Node {
 
     /// The room at the address a person typed; made there as public, with the name as typed, when it is absent and
     /// `rooms.auto_create` allows. A private room of others is as absent as before.
-    pub async fn see_or_create_room(&self, who: &User, typed: &str) -> Result<RoomInfo> {
+    pub async fn see_or_create_room(self: &Arc<Self>, who: &User, typed: &str) -> Result<RoomInfo> {
         let slug = Slug::from_text(typed).ok_or_else(Error::room_not_found)?;
         let at = RoomRef::Slug(slug.clone());
         match self.see_room(who, &at).await {
@@ -82,7 +83,8 @@ impl Node {
     }
 
     /// The room as this user sees it; also for who is banned from a public one, and so learns why the rest is closed.
-    pub async fn see_room(&self, who: &User, room: &RoomRef) -> Result<RoomInfo> {
+    pub async fn see_room(self: &Arc<Self>, who: &User, room: &RoomRef) -> Result<RoomInfo> {
+        self.settle_marks(who.id).await;
         let mut info = self.store.room(who.id, room).await?.ok_or_else(Error::room_not_found)?;
         self.fill_online(std::slice::from_mut(&mut info)).await;
         Ok(info)
@@ -132,6 +134,13 @@ impl Node {
         let page = self.store.history(seen.info.id, around, limit).await?;
         let (_, history) = page.ok_or_else(Error::room_not_found)?;
         Ok((seen.info.slug, history))
+    }
+
+    /// The room and what this user is in it, if they may read it now.
+    pub(super) async fn find(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug, Standing)> {
+        let seen = self.look(who, room).await?;
+        let standing = seen.info.role.map_or(Standing::Guest, Standing::Member);
+        Ok((seen.info.id, seen.info.slug, standing))
     }
 
     /// The room, if this user may read it now. A ban is asked for by itself: the room's row does not tell.
@@ -208,7 +217,7 @@ pub(super) fn tail(random: &mut impl Rng, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Epoch, RoomId, SiteRole, UserId};
+    use crate::model::{Epoch, SiteRole, UserId};
 
     fn user(role: SiteRole) -> User {
         User { id: UserId(7), username: Username::from_stored("alice".into()), role }

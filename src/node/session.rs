@@ -170,6 +170,17 @@ impl Session {
         self.with(|state| state.queue.control(Bytes::from(text)));
     }
 
+    /// Puts something into the queue that may be lost; `false`: it was, for answers fill their reserve.
+    pub(super) fn hint(&self, text: &str) -> bool {
+        self.with(|state| {
+            let fits = !state.queue.control_full();
+            if fits {
+                state.queue.control(Bytes::copy_from_slice(text.as_bytes()));
+            }
+            fits
+        })
+    }
+
     /// Something that the socket did not ask for and is told once. A reader that lets a queue full of it wait takes
     /// nothing any more: it starts anew rather than miss one.
     pub(super) fn unasked(&self, text: String) {

@@ -56,11 +56,24 @@ pub enum Notice {
     SessionEnded {
         session: String,
     },
+    /// Read marks that moved, told to those users' sockets; on the cluster's channel.
+    Read {
+        incarnation: String,
+        marks: Vec<ReadMark>,
+    },
     /// How a node fares, said every few seconds on the cluster's channel.
     Node {
         incarnation: String,
         database_ok: bool,
     },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadMark {
+    pub user: UserId,
+    /// Its slug.
+    pub room: String,
+    pub seq: Seq,
 }
 
 impl Envelope {
@@ -121,6 +134,11 @@ mod tests {
             Notice::Presence { incarnation: "i".into(), entered: vec!["alice".into()], left: vec![] }.into(),
             Notice::Access { removed: Some((UserId(7), Removal::Kicked)) }.into(),
             Notice::Updated.into(),
+            Notice::Read {
+                incarnation: "i".into(),
+                marks: vec![ReadMark { user: UserId(7), room: "general".into(), seq: 9 }],
+            }
+            .into(),
             Notice::RoomAdded { room: RoomId(3), addition: 9 }.into(),
         ] {
             assert_eq!(Envelope::decode(envelope.encode()), Some(envelope));

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::incoming::Echo;
 use crate::error::Error;
-use crate::model::{Epoch, Message, MessageId, RoomId, RoomInfo, Seq, Slug, Timestamp, User, UserId, Username};
+use crate::model::{
+    Epoch, Message, MessageId, Reactions, RoomId, RoomInfo, Seq, Slug, Timestamp, User, UserId, Username,
+};
 
 /// The limits a client should know, as `welcome` tells them.
 #[derive(Debug, Clone, Serialize)]
@@ -81,6 +83,15 @@ pub enum ServerFrame<'a> {
         room: &'a Slug,
         user: &'a Username,
     },
+    Read {
+        room: &'a Slug,
+        seq: Seq,
+    },
+    Unread {
+        room: &'a Slug,
+        unread: u32,
+        mentions: u32,
+    },
     RoomUpdated {
         room: &'a Slug,
         info: &'a RoomInfo,
@@ -152,6 +163,10 @@ struct ChangeText<'a> {
     deleted: bool,
     reply_to: Option<MessageId>,
     nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Username]>::is_empty")]
+    mentions: &'a [Username],
+    #[serde(skip_serializing_if = "Reactions::is_empty")]
+    reactions: &'a Reactions,
 }
 
 impl ServerFrame<'_> {
@@ -224,6 +239,8 @@ pub fn encode_change(message: &Message, slug: &Slug) -> String {
         deleted: message.deleted,
         reply_to: message.reply_to,
         nonce: message.nonce.as_deref(),
+        mentions: &message.mentions,
+        reactions: &message.reactions,
     })
     .expect("a message holds nothing that JSON cannot say")
 }

@@ -35,6 +35,7 @@ pub enum ClientFrame {
     Edit { room: RoomRef, id: MessageId, content: String },
     Delete { room: RoomRef, id: MessageId },
     Typing { room: RoomRef },
+    Read { room: RoomRef, seq: Seq },
     Auth { token: String },
     Ping,
 }
@@ -68,6 +69,7 @@ struct Fields {
     nonce: Option<Value>,
     reply_to: Option<Value>,
     id: Option<Value>,
+    seq: Option<Value>,
     token: Option<Value>,
 }
 
@@ -122,6 +124,7 @@ fn frame(fields: Fields, echo: &Echo, implicit: Option<RoomId>, rooms_max: usize
         },
         "delete" => ClientFrame::Delete { room: room(&fields.room)?, id: seq("id", fields.id.as_ref())? },
         "typing" => ClientFrame::Typing { room: room(&fields.room)? },
+        "read" => ClientFrame::Read { room: room(&fields.room)?, seq: seq("seq", fields.seq.as_ref())? },
         "auth" => ClientFrame::Auth {
             token: optional_string("token", fields.token)?.ok_or_else(|| Error::invalid("token", "is missing"))?,
         },
@@ -256,6 +259,8 @@ mod tests {
             (r#"{"type":"send","room":"a","content":"x","nonce":5}"#, "nonce"),
             (r#"{"type":"join","room":"a","after":-1}"#, "after"),
             (r#"{"type":"edit","room":"a","id":"7","content":"x"}"#, "id"),
+            (r#"{"type":"read","room":"a"}"#, "seq"),
+            (r#"{"type":"read","room":"a","seq":-1}"#, "seq"),
             (r#"{"type":"ping","ref":{}}"#, "ref"),
         ] {
             let error = match parse(text, None, 200).unwrap().frame {

@@ -9,6 +9,7 @@ mod page;
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use async_trait::async_trait;
 
 use crate::config;
 use crate::error::Error;
+use crate::model::search::Query;
 use crate::model::{
-    Content, Epoch, Message, MessageId, Nonce, Reason, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Seq,
-    SiteRole, Slug, Timestamp, Topic, User, UserId, Username,
+    Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Reason, Role, RoomId, RoomInfo, RoomKind,
+    RoomName, RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
 };
 
 pub use login_sessions::*;
@@ -169,6 +171,8 @@ pub enum Appended {
     Stored {
         id: MessageId,
         created_at: Timestamp,
+        /// The members whom its text names ([`mentioned`]).
+        mentions: Vec<Username>,
     },
     /// The same nonce with the same fingerprint is already there: its message in its present state.
     Duplicate(Box<Message>),
@@ -189,8 +193,12 @@ pub struct Change {
 pub enum ChangeWhat {
     /// By the author only.
     Edit(Content),
-    /// By the author, a moderator or owner of the room, or an administrator of the site.
+    /// By the author, a moderator or owner of the room, or an administrator of the site. Mentions and reactions go too.
     Delete,
+    /// By whoever may send in the room.
+    React(Emoji),
+    /// Takes back one's own.
+    Unreact(Emoji),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -218,8 +226,10 @@ pub enum Refusal {
     NoMessage,
     /// Neither author nor entitled by role.
     NotAllowed,
-    /// A deleted message cannot be edited.
+    /// A deleted message cannot be edited, nor reacted to.
     Gone,
+    /// It has [`REACTION_KINDS_MAX`] kinds of reactions, and this would be another.
+    TooManyKinds,
 }
 
 impl From<Refusal> for Error {
@@ -234,8 +244,67 @@ impl From<Refusal> for Error {
             Refusal::NoMessage => Self::NotFound("there is no such message".into()),
             Refusal::NotAllowed => Self::Forbidden("this message is not yours to change".into()),
             Refusal::Gone => Self::Conflict("this message is deleted".into()),
+            Refusal::TooManyKinds => Self::Conflict(format!(
+                "this message has {REACTION_KINDS_MAX} kinds of reactions already; give one of them"
+            )),
         }
     }
+}
+
+/// How far a user has read in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub user: UserId,
+    pub room: RoomId,
+    pub seq: Seq,
+}
+
+/// A room that a user is a member of, as it stood when that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    pub user: UserId,
+    pub room: RoomId,
+    pub head: Seq,
+    /// Something was changed there within the time that was asked for.
+    pub stirred: bool,
+}
+
+/// What a member has not read in a room: see [`RoomInfo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    pub user: UserId,
+    pub room: RoomId,
+    pub slug: Slug,
+    pub last_read: Seq,
+    pub unread: u32,
+    pub mentions: u32,
+}
+
+/// What is searched for, and where.
+#[derive(Debug, Clone)]
+pub struct Search {
+    pub user: UserId,
+    pub query: Query,
+    pub room: Option<RoomId>,
+    pub before: Option<Before>,
+    pub limit: u32,
+}
+
+/// Where a page of what was found goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// A message of the room that is searched.
+    Message(MessageId),
+    /// What a page before gave; one that is not understood begins anew.
+    Cursor(String),
+}
+
+/// A message that was found, with the words of its text (in lower case) by which it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub slug: Slug,
+    pub message: Message,
+    pub words: HashSet<String>,
 }
 
 /// A room's clock, epoch and access version, read together.
@@ -412,7 +481,7 @@ pub trait Store: Send + Sync + 'static {
     /// waited for: its items are [`Appended::Busy`]. Outcomes are in the order of the batch; one bad item never
     /// fails its neighbours. `Err(Unavailable)`: unknown; the same batch may be sent again.
     async fn append(&self, batch: &[Append], wait: bool) -> Result<Vec<Appended>>;
-    /// Edits or deletes one message under the room's clock lock.
+    /// Edits or deletes one message, or changes its reactions, under the room's clock lock.
     async fn change(&self, change: &Change) -> Result<Changed>;
     /// Changes with `seq > after`, at most `limit`, oldest first; `None`: no such room (or deleted).
     async fn changes_after(&self, room: RoomId, after: Seq, limit: u32) -> Result<Option<Changes>>;
@@ -426,6 +495,26 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the room a new epoch and raises its access version, if its epoch is still `old`; the epoch in force
     /// afterwards. `None`: no such room.
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>>;
+
+    // ---- reading
+
+    /// Moves read marks of members, forwards only and not beyond the room's head; many in one trip. Those that moved,
+    /// with where they are now.
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>>;
+    /// The rooms that users are members of, at most `limit` of each; `stirred` within the last `window`.
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>>;
+    /// Of many pairs in one trip, in any order; only of those who are members and may read now.
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>>;
+
+    // ---- search
+
+    /// Takes the words of what changed in these rooms since that was done last, `limit` changes at most; how many it
+    /// was. A room that somebody else is at is left to them.
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32>;
+    /// Rooms in which something changed whose words were not taken yet, at most `limit`.
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>>;
+    /// Messages that the user may read now, by words that were taken and that their text still has; newest first.
+    async fn search(&self, search: &Search) -> Result<Page<Found>>;
 
     // ---- nodes
 

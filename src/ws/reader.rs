@@ -147,6 +147,7 @@ impl Reader<'_> {
                 node.submit_change(&session.user, &room, id, ChangeWhat::Delete, done).await?;
             }
             ClientFrame::Typing { room } => node.typing(&session.user, &room).await?,
+            ClientFrame::Read { room, seq } => node.note_read(&session.user, &room, seq, session.id).await?,
             ClientFrame::Auth { token } => self.extend(&token, echo).await?,
             ClientFrame::Ping => session.answer(&ServerFrame::Pong { reference: echo.reference.as_ref() }),
         }

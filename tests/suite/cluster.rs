@@ -233,6 +233,7 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
         json!({"type": "send", "room": room, "content": "let me in"}),
         json!({"type": "edit", "room": room, "id": 1, "content": "mine"}),
         json!({"type": "delete", "room": room, "id": 1}),
+        json!({"type": "read", "room": room, "seq": 1}),
     ];
     for frame in frames {
         let answer = socket.ask(frame.clone()).await.expect("an answer");
@@ -248,6 +249,9 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
         ("POST", "/messages".into(), Some(json!({"content": "let me in"}))),
         ("PATCH", "/messages/1".into(), Some(json!({"content": "mine"}))),
         ("DELETE", "/messages/1".into(), None),
+        ("PUT", "/messages/1/reactions/%F0%9F%91%8D".into(), None),
+        ("DELETE", "/messages/1/reactions/%F0%9F%91%8D".into(), None),
+        ("PUT", "/read".into(), Some(json!({"seq": 1}))),
         ("GET", "/users".into(), None),
         ("GET", "/members".into(), None),
         ("PUT", "/members/me".into(), Some(json!({}))),
@@ -260,6 +264,10 @@ async fn every_door_is_shut(cluster: &Cluster, socket: &mut Socket, who: &Accoun
         let answer = call.send().await.expect("an answer");
         assert_eq!(answer.status, 404, "{method} {path}: {}", answer.json());
     }
+    let found = who.http.get(&format!("/api/search?q=hush&room={name}")).await.expect("an answer");
+    assert_eq!(found.status, 404, "{}", found.json());
+    let found = who.http.get("/api/search?q=hush%20or%20without").await.expect("an answer").json();
+    assert_eq!(found, json!([]), "it is found");
     let rooms = who.http.get("/api/rooms?limit=1000").await.expect("an answer").json();
     let listed = rooms.as_array().expect("an array").iter().any(|other| other["slug"] == *room || other["id"] == *room);
     assert!(!listed, "it is listed: {rooms}");

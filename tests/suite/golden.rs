@@ -21,6 +21,7 @@ const CONVERSATIONS: &[(&str, &str)] = &[
     ("people", include_str!("golden/people.json")),
     ("shorthand", include_str!("golden/shorthand.json")),
     ("http", include_str!("golden/http.json")),
+    ("reading", include_str!("golden/reading.json")),
     ("login-sessions", include_str!("golden/login-sessions.json")),
     ("moderation", include_str!("golden/moderation.json")),
 ];
@@ -101,7 +102,8 @@ fn the_conversations_can_be_read() {
 }
 
 async fn play(name: &str, conversation: Conversation, single: &Single, users: &HashMap<&str, Account>) {
-    for room in &conversation.rooms {
+    let rooms = conversation.rooms;
+    for room in &rooms {
         let made = users["ada"].http.create_room(room, "public").await.expect("a room");
         assert_eq!(made.slug, *room, "{name}: the rooms of the files must differ");
     }
@@ -129,6 +131,11 @@ async fn play(name: &str, conversation: Conversation, single: &Single, users: &H
     }
     for (socket, mut ear) in ears {
         ear.heard.extend(ear.socket.drained().await.expect("alive"));
+        // The conversation before may still be news to who has just come.
+        let is_of_before = |frame: &Value| {
+            frame["type"] == "unread" && !frame["room"].as_str().is_some_and(|room| rooms.iter().any(|own| own == room))
+        };
+        ear.heard.retain(|frame| !is_of_before(frame));
         assert!(ear.heard.is_empty(), "{name}.json, {socket}: told more than is written down: {:#?}", ear.heard);
     }
 }

@@ -18,6 +18,7 @@ mod http;
 mod layering;
 mod limits;
 mod moderation;
+mod reading;
 mod redis_faults;
 mod revocations;
 mod security;

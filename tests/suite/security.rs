@@ -63,6 +63,7 @@ fn routes(filling: Filling<'_>) -> Vec<Route> {
         let filled = template.split('/').map(|part| match part {
             "{room}" | "{slug}" => filling.room,
             "{username}" => filling.username,
+            "{emoji}" => "%F0%9F%91%8D",
             part if part.starts_with('{') => filling.id,
             part => part,
         });
@@ -157,5 +158,6 @@ fn frames_for(room: &Value) -> Vec<Value> {
         json!({"type": "edit", "room": room, "id": 1, "content": "changed"}),
         json!({"type": "delete", "room": room, "id": 1}),
         json!({"type": "typing", "room": room}),
+        json!({"type": "read", "room": room, "seq": 1}),
     ]
 }

@@ -1,5 +1,6 @@
 //! The checker must go red: one hand-made run that is right, and for each rule a change that breaks it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::log::{Act, Answer, Entry, Event, Log, Op, Snapshot};
@@ -32,6 +33,8 @@ fn change(kind: Kind, id: u64, seq: u64, author: &str, content: &str) -> Change 
         deleted: kind == Kind::Deleted,
         reply_to: None,
         nonce: Some(format!("n{id}")),
+        mentions: Vec::new(),
+        reactions: BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ChangeKind, Epoch, Message, MessageId, RoomId, Seq, Slug, Timestamp, UserId, Username};
+use crate::model::{ChangeKind, Epoch, Message, MessageId, Reactions, RoomId, Seq, Slug, Timestamp, UserId, Username};
 use crate::store::{Changes, Head};
 
 pub struct Store {
@@ -59,6 +59,8 @@ impl Store {
             deleted: false,
             reply_to: None,
             nonce: None,
+            mentions: Vec::new(),
+            reactions: Reactions::default(),
         })
     }
 

@@ -1,14 +1,15 @@
-//! The append: one statement for a batch, which is the function `salon_append`.
+//! The append: one statement for a batch, which is the function `salon_append_4`.
 
 use std::collections::HashMap;
 
 use tokio_postgres::Row;
 
 use super::super::*;
+use super::mentions::wished;
 use super::pool::Pool;
-use super::rows::{change_kind, get, signed, time, unsigned};
+use super::rows::{change_kind, get, mentions, reactions, signed, time, unsigned};
 
-/// One trip, unless a nonce comes twice in the batch: the later items with it are sent when the outcome of the first
+/// One trip, or two where somebody may be mentioned. More when a nonce comes twice in the batch: the later items with it are sent when the outcome of the first
 /// is known, so that they meet it as they would in the next batch.
 pub async fn append(pool: &Pool, batch: &[Append], wait: bool) -> Result<Vec<Appended>> {
     let mut outcomes: Vec<Option<Appended>> = vec![None; batch.len()];
@@ -64,11 +65,16 @@ async fn call(pool: &Pool, items: &[&Append], wait: bool) -> Result<Vec<Appended
     let contents: Vec<&str> = items.iter().map(|item| item.content.as_str()).collect();
     let fingerprints: Vec<&[u8]> = items.iter().map(|item| item.fingerprint.as_slice()).collect();
     let replies: Vec<Option<i64>> = items.iter().map(|item| item.reply_to.map(signed)).collect();
+    let wished = wished(pool, contents.iter().copied()).await?;
+    let (items_of, places, users) = match &wished {
+        Some(wished) => (Some(&wished.items), Some(&wished.places), Some(&wished.users)),
+        None => (None, None, None),
+    };
     let rows = pool
         .query(
-            "SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content
-             FROM salon_append($1, $2, $3, $4, $5, $6, $7)",
-            &[&rooms, &authors, &nonces, &contents, &fingerprints, &replies, &wait],
+            "SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content, mentions, reactions
+             FROM salon_append_4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            &[&rooms, &authors, &nonces, &contents, &fingerprints, &replies, &wait, &items_of, &places, &users],
         )
         .await?;
     let mut outcomes: Vec<Option<Appended>> = vec![None; items.len()];
@@ -86,7 +92,7 @@ async fn call(pool: &Pool, items: &[&Append], wait: bool) -> Result<Vec<Appended
 
 fn outcome(row: &Row, item: &Append) -> Result<Appended> {
     Ok(match get::<i32>(row, 1)? {
-        0 => Appended::Stored { id: unsigned(get(row, 2)?), created_at: time(row, 3)? },
+        0 => Appended::Stored { id: unsigned(get(row, 2)?), created_at: time(row, 3)?, mentions: mentions(row, 10)? },
         1 => Appended::Duplicate(Box::new(duplicate(row, item)?)),
         2 => Appended::Busy,
         code => Appended::Refused(refusal(code)?),
@@ -108,6 +114,8 @@ fn duplicate(row: &Row, item: &Append) -> Result<Message> {
         deleted: get(row, 8)?,
         reply_to: item.reply_to,
         nonce: Some(item.nonce.as_str().to_owned()),
+        mentions: mentions(row, 10)?,
+        reactions: reactions(row, 11)?,
     })
 }
 
@@ -123,6 +131,7 @@ pub fn refusal(code: i32) -> Result<Refusal> {
         9 => Refusal::NoMessage,
         10 => Refusal::NotAllowed,
         11 => Refusal::Gone,
+        12 => Refusal::TooManyKinds,
         other => return Err(StoreError::Internal(format!("outcome {other} is unknown"))),
     })
 }

@@ -5,24 +5,29 @@ use tokio_postgres::Row;
 
 use super::super::*;
 use super::append::refusal;
+use super::mentions::{Wished, wished};
 use super::pool::Pool;
-use super::rows::{HEAD_WIDTH, get, head, head_columns, message, message_columns, signed};
+use super::rows::{HEAD_WIDTH, MESSAGE_WIDTH, get, head, head_columns, message, message_columns, signed};
 
 pub async fn change(pool: &Pool, change: &Change) -> Result<Changed> {
-    let content = match &change.what {
-        ChangeWhat::Edit(content) => Some(content.as_str()),
-        ChangeWhat::Delete => None,
+    let (what, text) = match &change.what {
+        ChangeWhat::Edit(content) => (0, Some(content.as_str())),
+        ChangeWhat::Delete => (1, None),
+        ChangeWhat::React(emoji) => (2, Some(emoji.as_str())),
+        ChangeWhat::Unreact(emoji) => (3, Some(emoji.as_str())),
     };
+    let edited = text.filter(|_| what == 0);
+    let Wished { places, users, .. } = wished(pool, edited.into_iter()).await?.unwrap_or_default();
     let row = pool
         .first(
             concat!(
                 "SELECT d.outcome, ",
                 message_columns!(),
-                " FROM salon_change($1, $2, $3, $4) d
+                " FROM salon_change_4($1, $2, $3, $4, $5, $6, $7) d
                  CROSS JOIN LATERAL (SELECT (d.message).*) m
                  LEFT JOIN users u ON u.id = m.author_id"
             ),
-            &[&change.room.0, &change.actor.0, &signed(change.id), &content],
+            &[&change.room.0, &change.actor.0, &signed(change.id), &what, &text, &places, &users],
         )
         .await?
         .ok_or_else(|| StoreError::Internal("a change gave no outcome".into()))?;
@@ -91,7 +96,7 @@ pub async fn history(pool: &Pool, room: RoomId, around: Around, limit: u32) -> R
     let sql = if backwards { HISTORY_BEFORE } else { HISTORY_AFTER };
     let rows = pool.query(sql, &[&room.0, &bound, &(i64::from(limit) + 1)]).await?;
     let Some((head, mut messages)) = split(&rows)? else { return Ok(None) };
-    let beyond = rows.first().map_or(Ok(false), |row| get(row, HEAD_WIDTH + 12))?;
+    let beyond = rows.first().map_or(Ok(false), |row| get(row, HEAD_WIDTH + MESSAGE_WIDTH))?;
     let surplus = messages.len().saturating_sub(limit as usize);
     let history = if backwards {
         messages.drain(..surplus);

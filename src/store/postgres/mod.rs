@@ -3,14 +3,17 @@
 
 mod append;
 mod login_sessions;
+mod mentions;
 mod messages;
 mod migrate;
 mod moderation;
 mod nodes;
 mod pool;
+mod reading;
 mod room_info;
 mod rooms;
 mod rows;
+mod search;
 mod servers;
 mod users;
 
@@ -26,13 +29,15 @@ use pool::Pool;
 /// A pool of connections to one Postgres primary.
 pub struct Postgres {
     pool: Pool,
+    /// The text search configuration by which words are taken and looked for.
+    words_by: String,
 }
 
 impl Postgres {
     /// Reads the configuration only: the database need not be up, connections are made when calls need them.
     /// Needs a tokio runtime once calls are made. Fails for a `database.url` that cannot be understood.
     pub fn open(config: &config::Database) -> crate::error::Result<Arc<Self>> {
-        Ok(Arc::new(Self { pool: Pool::new(config)? }))
+        Ok(Arc::new(Self { pool: Pool::new(config)?, words_by: config.search_configuration.clone() }))
     }
 }
 
@@ -129,6 +134,7 @@ impl Store for Postgres {
     async fn purge(&self, limit: u32) -> Result<u64> {
         let mut removed = login_sessions::purge(&self.pool, limit).await?;
         removed += moderation::purge(&self.pool, limit - removed).await?;
+        removed += mentions::purge(&self.pool, limit - removed).await?;
         // Rooms are done with only when the rest of them is gone.
         match limit - removed {
             0 => Ok(u64::from(removed)),
@@ -216,6 +222,30 @@ impl Store for Postgres {
 
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>> {
         rooms::renew_epoch(&self.pool, room, old).await
+    }
+
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>> {
+        reading::move_marks(&self.pool, marks).await
+    }
+
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>> {
+        reading::memberships(&self.pool, users, limit, window).await
+    }
+
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
+        reading::unread(&self.pool, pairs).await
+    }
+
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32> {
+        search::take_words(&self.pool, &self.words_by, rooms, limit).await
+    }
+
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>> {
+        search::unworded(&self.pool, &self.words_by, limit).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Page<Found>> {
+        search::search(&self.pool, &self.words_by, search).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {

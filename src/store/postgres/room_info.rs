@@ -7,6 +7,26 @@ use super::append::refusal;
 use super::pool::Pool;
 use super::rows::{get, role, unsigned};
 
+/// What a member has not read, of `rooms r` and `members m`; the argument is the user.
+macro_rules! unread_columns {
+    ($user:literal) => {
+        concat!(
+            "(SELECT count(*) FROM (
+                 SELECT FROM messages x
+                 WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ",
+            $user,
+            " AND NOT x.deleted ORDER BY x.id LIMIT 100
+             ) unread),
+             (SELECT count(*) FROM (
+                 SELECT FROM mentions x WHERE x.user_id = ",
+            $user,
+            " AND x.room_id = r.id AND x.id > m.last_read LIMIT 100
+             ) mentions)"
+        )
+    };
+}
+pub(super) use unread_columns;
+
 /// The columns that [`info`] reads, of `rooms r`, `room_clocks c` and the outer-joined `members m`; the argument is
 /// the user. A direct room is called by the other one's name.
 macro_rules! info_columns {
@@ -19,12 +39,9 @@ macro_rules! info_columns {
             $user,
             " LIMIT 1), r.name) ELSE r.name END,
              r.topic, r.kind, c.epoch, c.seq, m.role, coalesce(m.last_read, 0),
-             (SELECT count(*) FROM (
-                 SELECT FROM messages x
-                 WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ",
-            $user,
-            " AND NOT x.deleted ORDER BY x.id LIMIT 100
-             ) unread), c.access"
+",
+            unread_columns!($user),
+            ", c.access"
         )
     };
 }
@@ -181,9 +198,9 @@ fn info(row: &Row, at: usize) -> Result<RoomInfo> {
         role: get::<Option<&str>>(row, at + 7)?.map(role).transpose()?,
         last_read: unsigned(get(row, at + 8)?),
         unread: u32::try_from(get::<i64>(row, at + 9)?).unwrap_or(u32::MAX),
-        mentions: 0,
+        mentions: u32::try_from(get::<i64>(row, at + 10)?).unwrap_or(u32::MAX),
         online: 0,
-        access: unsigned(get(row, at + 10)?),
+        access: unsigned(get(row, at + 11)?),
     })
 }
 

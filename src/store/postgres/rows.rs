@@ -4,18 +4,22 @@
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 
 use super::super::*;
-use crate::model::ChangeKind;
+use crate::model::{ChangeKind, Reaction, Reactions};
 
 /// The columns that [`message`] reads, of `messages m` and `users u`, after the room's.
 macro_rules! message_columns {
     () => {
         "m.room_id, m.id, m.seq, m.kind, u.username, m.author_id, m.content, m.created_at, m.edited_at, m.deleted, \
-         m.reply_to, m.nonce"
+         m.reply_to, m.nonce, m.mentions, m.reactions"
     };
 }
 pub(super) use message_columns;
+
+/// How many columns [`message`] takes.
+pub const MESSAGE_WIDTH: usize = 14;
 
 /// The columns that [`head`] reads, of `room_clocks c`.
 macro_rules! head_columns {
@@ -44,7 +48,18 @@ pub fn message(row: &Row, at: usize) -> Result<Option<Message>> {
         deleted: get(row, at + 9)?,
         reply_to: get::<Option<i64>>(row, at + 10)?.map(unsigned),
         nonce: Some(get(row, at + 11)?),
+        mentions: mentions(row, at + 12)?,
+        reactions: reactions(row, at + 13)?,
     }))
+}
+
+pub fn mentions(row: &Row, at: usize) -> Result<Vec<Username>> {
+    let names = get::<Option<Json<Vec<String>>>>(row, at)?.map(|Json(names)| names).unwrap_or_default();
+    Ok(names.into_iter().map(Username::from_stored).collect())
+}
+
+pub fn reactions(row: &Row, at: usize) -> Result<Reactions> {
+    Ok(Reactions(get::<Option<Json<Vec<Reaction>>>>(row, at)?.map(|Json(kinds)| kinds).unwrap_or_default()))
 }
 
 /// The head in the row's first columns.

@@ -1,11 +1,11 @@
-//! Giving changes their place: the append, the edit and the deletion. The writing thread is the lock.
+//! Giving changes their place: the append, the edit, the deletion, the reaction. The writing thread is the lock.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::*;
 use super::access::{Relation, make_member};
-use super::messages;
 use super::rows::signed;
+use super::{mentions, messages, reactions, search};
 
 pub fn append(db: &Connection, batch: &[Append]) -> Result<Vec<Appended>> {
     batch.iter().map(|item| append_one(db, item)).collect()
@@ -30,33 +30,72 @@ pub fn change(db: &Connection, change: &Change) -> Result<Changed> {
         return Ok(Changed::Refused(Refusal::NoMessage));
     };
     let moderates = deletes && (sovereign || relation.role >= Some(Role::Moderator));
-    if message.author_id != change.actor && !moderates {
+    let owned = matches!(change.what, ChangeWhat::Edit(_) | ChangeWhat::Delete);
+    if owned && message.author_id != change.actor && !moderates {
         return Ok(Changed::Refused(Refusal::NotAllowed));
     }
     match &change.what {
-        ChangeWhat::Delete if message.deleted => return Ok(Changed::Unchanged(Box::new(message))),
-        ChangeWhat::Edit(_) if message.deleted => return Ok(Changed::Refused(Refusal::Gone)),
+        // Its reactions went with it, so there is none to take back.
+        ChangeWhat::Delete | ChangeWhat::Unreact(_) if message.deleted => {
+            return Ok(Changed::Unchanged(Box::new(message)));
+        }
+        ChangeWhat::Edit(_) | ChangeWhat::React(_) if message.deleted => return Ok(Changed::Refused(Refusal::Gone)),
         ChangeWhat::Edit(content) if content.as_str() == message.content => {
             return Ok(Changed::Unchanged(Box::new(message)));
         }
-        ChangeWhat::Edit(_) | ChangeWhat::Delete => {}
+        ChangeWhat::React(emoji) if reactions::given(db, change, emoji)? => {
+            return Ok(Changed::Unchanged(Box::new(message)));
+        }
+        ChangeWhat::Unreact(emoji) if !reactions::given(db, change, emoji)? => {
+            return Ok(Changed::Unchanged(Box::new(message)));
+        }
+        ChangeWhat::React(emoji) if !reactions::fits(emoji, &message) => {
+            return Ok(Changed::Refused(Refusal::TooManyKinds));
+        }
+        ChangeWhat::Edit(_) | ChangeWhat::Delete | ChangeWhat::React(_) | ChangeWhat::Unreact(_) => {}
     }
     let (seq, now) = tick(db, change.room, &relation)?;
     match &change.what {
-        ChangeWhat::Edit(content) => db
-            .prepare_cached(
-                "UPDATE messages SET seq = ?, kind = 1, edited_at = ?, content = ? WHERE room_id = ? AND id = ?",
-            )?
-            .execute(params![seq, now.0, content.as_str(), change.room.0, signed(change.id)])?,
-        ChangeWhat::Delete => db
-            .prepare_cached(
-                "UPDATE messages SET seq = ?, kind = 2, deleted = 1, content = '' WHERE room_id = ? AND id = ?",
-            )?
-            .execute(params![seq, change.room.0, signed(change.id)])?,
-    };
+        ChangeWhat::Edit(content) => edit(db, change, content, seq, now)?,
+        ChangeWhat::Delete => erase(db, change, seq)?,
+        ChangeWhat::React(emoji) => reactions::give(db, change, emoji, message, seq)?,
+        ChangeWhat::Unreact(emoji) => reactions::take_back(db, change, emoji, message, seq)?,
+    }
     let changed = messages::one(db, change.room, change.id)?
         .ok_or_else(|| StoreError::Internal("a message went while it was changed".into()))?;
     Ok(Changed::Done(Box::new(changed)))
+}
+
+fn edit(db: &Connection, change: &Change, content: &Content, seq: Seq, now: Timestamp) -> Result<()> {
+    let mentions = mentions::find(db, change.room, content)?;
+    mentions::forget(db, change.room, change.id)?;
+    search::forget(db, change.room, change.id)?;
+    mentions::note(db, change.room, change.id, change.actor, &mentions)?;
+    db.prepare_cached(
+        "UPDATE messages SET seq = ?, kind = 1, edited_at = ?, content = ?, mentions = ? WHERE room_id = ? AND id = ?",
+    )?
+    .execute(params![
+        seq,
+        now.0,
+        content.as_str(),
+        mentions::shown(&mentions)?,
+        change.room.0,
+        signed(change.id)
+    ])?;
+    Ok(())
+}
+
+fn erase(db: &Connection, change: &Change, seq: Seq) -> Result<()> {
+    mentions::forget(db, change.room, change.id)?;
+    search::forget(db, change.room, change.id)?;
+    db.prepare_cached("DELETE FROM reactions WHERE room_id = ? AND id = ?")?
+        .execute([change.room.0, signed(change.id)])?;
+    db.prepare_cached(
+        "UPDATE messages SET seq = ?, kind = 2, deleted = 1, content = '', mentions = NULL, reactions = NULL
+         WHERE room_id = ? AND id = ?",
+    )?
+    .execute(params![seq, change.room.0, signed(change.id)])?;
+    Ok(())
 }
 
 /// What is stored is a duplicate even for a user who may send no more: "refused" would be a lie.
@@ -89,9 +128,11 @@ fn append_one(db: &Connection, item: &Append) -> Result<Appended> {
         make_member(db, item.author, item.room, Role::Member, relation.clock.seq)?;
     }
     let (id, created_at) = tick(db, item.room, &relation)?;
+    let mentions = mentions::find(db, item.room, &item.content)?;
+    mentions::note(db, item.room, id, item.author, &mentions)?;
     db.prepare_cached(
-        "INSERT INTO messages (room_id, id, seq, author_id, created_at, reply_to, fingerprint, nonce, content)
-         VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO messages (room_id, id, seq, author_id, created_at, reply_to, fingerprint, nonce, content, mentions)
+         VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         item.room.0,
@@ -101,9 +142,11 @@ fn append_one(db: &Connection, item: &Append) -> Result<Appended> {
         item.reply_to.map(signed),
         item.fingerprint,
         item.nonce.as_str(),
-        item.content.as_str()
+        item.content.as_str(),
+        mentions::shown(&mentions)?
     ])?;
-    Ok(Appended::Stored { id, created_at })
+    let mentions = mentions.into_iter().map(|user| user.username).collect();
+    Ok(Appended::Stored { id, created_at, mentions })
 }
 
 /// The message that has this nonce already: its id and fingerprint.

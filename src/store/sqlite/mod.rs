@@ -4,12 +4,16 @@
 mod access;
 mod append;
 mod login_sessions;
+mod mentions;
 mod messages;
 mod moderation;
 mod nodes;
+mod reactions;
+mod reading;
 mod room_info;
 mod rooms;
 mod rows;
+mod search;
 mod threads;
 mod users;
 
@@ -290,6 +294,35 @@ impl Store for Sqlite {
     async fn renew_epoch(&self, room: RoomId, old: &Epoch) -> Result<Option<Epoch>> {
         let old = old.clone();
         self.threads.write(move |db| rooms::renew_epoch(db, room, &old)).await
+    }
+
+    async fn move_marks(&self, marks: &[Mark]) -> Result<Vec<Mark>> {
+        let marks = marks.to_vec();
+        self.threads.write(move |db| reading::move_marks(db, &marks)).await
+    }
+
+    async fn memberships(&self, users: &[UserId], limit: u32, window: Duration) -> Result<Vec<Membership>> {
+        let users = users.to_vec();
+        self.threads.read(move |db| reading::memberships(db, &users, limit, window)).await
+    }
+
+    async fn unread(&self, pairs: &[(UserId, RoomId)]) -> Result<Vec<Unread>> {
+        let pairs = pairs.to_vec();
+        self.threads.read(move |db| reading::unread(db, &pairs)).await
+    }
+
+    async fn take_words(&self, rooms: &[RoomId], limit: u32) -> Result<u32> {
+        let rooms = rooms.to_vec();
+        self.threads.write(move |db| search::take_words(db, &rooms, limit)).await
+    }
+
+    async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>> {
+        self.threads.read(move |db| search::unworded(db, limit)).await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Page<Found>> {
+        let search = search.clone();
+        self.threads.read(move |db| search::search(db, &search)).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {

@@ -6,19 +6,32 @@ use super::super::*;
 use super::access::{Relation, make_member};
 use super::rows::{word, word_or_none};
 
+/// What user `?1` has not read, of `rooms r` and `members m`.
+macro_rules! unread_columns {
+    () => {
+        "(SELECT count(*) FROM (
+             SELECT 1 FROM messages x
+             WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ?1 AND NOT x.deleted
+             ORDER BY x.id LIMIT 100)),
+         (SELECT count(*) FROM (
+             SELECT 1 FROM mentions x WHERE x.user_id = ?1 AND x.room_id = r.id AND x.id > m.last_read LIMIT 100))"
+    };
+}
+pub(super) use unread_columns;
+
 /// The columns that [`info`] reads, for user `?1`, of `rooms r`, `room_clocks c` and the outer-joined `members m`.
 /// A direct room is called by the other one's name.
 macro_rules! info_columns {
     () => {
-        "r.id, r.slug,
+        concat!(
+            "r.id, r.slug,
          CASE WHEN r.kind = 'direct' THEN coalesce((
              SELECT u.username FROM members o JOIN users u ON u.id = o.user_id
              WHERE o.room_id = r.id AND o.user_id <> ?1 LIMIT 1), r.name) ELSE r.name END,
-         r.topic, r.kind, c.epoch, c.seq, m.role, coalesce(m.last_read, 0),
-         (SELECT count(*) FROM (
-             SELECT 1 FROM messages x
-             WHERE x.room_id = r.id AND x.id > m.last_read AND x.author_id <> ?1 AND NOT x.deleted
-             ORDER BY x.id LIMIT 100)), c.access"
+         r.topic, r.kind, c.epoch, c.seq, m.role, coalesce(m.last_read, 0),",
+            unread_columns!(),
+            ", c.access"
+        )
     };
 }
 
@@ -106,8 +119,8 @@ fn info(row: &Row<'_>) -> rusqlite::Result<RoomInfo> {
         role: word_or_none(row, 7, Role::from_word)?,
         last_read: row.get(8)?,
         unread: row.get(9)?,
-        mentions: 0,
+        mentions: row.get(10)?,
         online: 0,
-        access: row.get(10)?,
+        access: row.get(11)?,
     })
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::super::*;
 use super::access::make_member;
 use super::rows::{self, word};
+use super::search;
 
 pub fn create(db: &Connection, new: NewRoom) -> Result<RoomInfo> {
     let epoch = Epoch::random();
@@ -59,7 +60,11 @@ pub fn delete(db: &Connection, room: RoomId) -> Result<bool> {
 
 /// One table after the other; the room's own row stays, marked, so that it is known to be done.
 pub fn purge(db: &Connection, limit: u32) -> Result<u64> {
-    const TABLES: [&str; 4] = [
+    const TABLES: [&str; 6] = [
+        "DELETE FROM mentions WHERE room_id = ?1 AND (id, user_id) IN (
+             SELECT id, user_id FROM mentions WHERE room_id = ?1 LIMIT ?2)",
+        "DELETE FROM reactions WHERE room_id = ?1 AND (id, emoji, user_id) IN (
+             SELECT id, emoji, user_id FROM reactions WHERE room_id = ?1 LIMIT ?2)",
         "DELETE FROM messages WHERE room_id = ?1 AND id IN (
              SELECT id FROM messages WHERE room_id = ?1 ORDER BY id LIMIT ?2)",
         "DELETE FROM members WHERE room_id = ?1 AND user_id IN (
@@ -71,6 +76,10 @@ pub fn purge(db: &Connection, limit: u32) -> Result<u64> {
     let limit = u64::from(limit);
     let mut removed = 0;
     while let Some(room) = to_purge(db)? {
+        removed += search::purge(db, room, limit - removed)?;
+        if removed >= limit {
+            return Ok(removed);
+        }
         for table in TABLES {
             removed += db.prepare_cached(table)?.execute(params![room, limit - removed])? as u64;
             if removed >= limit {

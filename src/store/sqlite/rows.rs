@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::super::*;
-use crate::model::ChangeKind;
+use crate::model::{ChangeKind, Reactions};
 
 /// The columns that [`message`] reads, of `messages m` and `users u`.
 macro_rules! message_columns {
     () => {
         "m.room_id, m.id, m.seq, m.kind, u.username, m.author_id, m.content, m.created_at, m.edited_at, m.deleted, \
-         m.reply_to, m.nonce"
+         m.reply_to, m.nonce, m.mentions, m.reactions"
     };
 }
 pub(super) use message_columns;
@@ -31,7 +33,25 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         deleted: row.get(9)?,
         reply_to: row.get(10)?,
         nonce: Some(row.get(11)?),
+        mentions: json::<Vec<String>>(row, 12)?.into_iter().map(Username::from_stored).collect(),
+        reactions: Reactions(json(row, 13)?),
     })
+}
+
+/// A column of JSON that this store wrote; NULL is the empty value.
+fn json<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    match row.get_ref(at)?.as_str_or_null()? {
+        None => Ok(T::default()),
+        Some(text) => serde_json::from_str(text).map_err(|_| unknown(at, text)),
+    }
+}
+
+/// For a column that is NULL where there is nothing to say.
+pub fn json_or_null<T: Serialize>(values: &[T]) -> Result<Option<String>> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(values).map(Some).map_err(|error| StoreError::Internal(error.to_string()))
 }
 
 pub fn head(row: &Row<'_>) -> rusqlite::Result<Head> {

@@ -37,7 +37,7 @@ pub async fn the_same_nonce_is_the_same_message(bed: &Bed) {
     let (alice, room) = bed.alice_and_room().await;
     let target = bed.say(&alice, &room, "target").await;
     let send = Append { reply_to: Some(target), ..item(&alice, &room, "n", "hi") };
-    let Appended::Stored { id, created_at } = bed.append_one(send.clone()).await else { panic!("not stored") };
+    let Appended::Stored { id, created_at, .. } = bed.append_one(send.clone()).await else { panic!("not stored") };
     let Appended::Duplicate(message) = bed.append_one(send).await else { panic!("no duplicate") };
     let expected = Message {
         room: room.id,
@@ -52,6 +52,8 @@ pub async fn the_same_nonce_is_the_same_message(bed: &Bed) {
         deleted: false,
         reply_to: Some(target),
         nonce: Some("n".into()),
+        mentions: Vec::new(),
+        reactions: Reactions::default(),
     };
     assert_eq!(*message, expected);
     assert_eq!(bed.message(room.id, id).await.unwrap(), Some(expected));

@@ -5,14 +5,18 @@ mod bed;
 mod changing;
 mod inviting;
 mod login_sessions;
+mod marking;
+mod mentioning;
 mod migrating;
 mod moderating;
 mod only_postgres;
 mod only_sqlite;
 mod people;
 mod racing;
+mod reacting;
 mod reading;
 mod rooms;
+mod searching;
 
 /// Makes of each clause one test a backend.
 macro_rules! clauses {
@@ -61,6 +65,24 @@ clauses! {
     changing::moderators_and_administrators_delete,
     changing::strangers_learn_nothing_by_changing,
     changing::the_banned_and_the_muted_change_nothing,
+    marking::marks_move_forwards_and_not_beyond_the_head,
+    marking::marks_that_race_end_at_the_furthest,
+    marking::unread_is_what_others_sent_and_is_there,
+    marking::memberships_tell_heads_and_what_stirred,
+    mentioning::members_are_found_in_the_text,
+    mentioning::the_longest_name_that_is_a_members_counts,
+    mentioning::each_message_of_a_batch_has_its_own,
+    mentioning::a_first_message_may_name_its_author,
+    mentioning::mentions_follow_edits_and_deletions,
+    mentioning::a_crowd_of_names_is_bounded,
+    reacting::a_reaction_takes_the_next_seq_and_shows_on_the_message,
+    reacting::what_is_given_or_taken_back_already_takes_no_seq,
+    reacting::kinds_are_bounded_and_others_go_on,
+    reacting::the_first_twenty_are_named_and_all_are_counted,
+    reacting::an_edit_keeps_reactions_and_a_deletion_does_not,
+    reacting::who_may_not_send_may_not_react,
+    reacting::reactions_that_race_are_all_counted,
+    reacting::what_belongs_to_a_deleted_room_is_purged,
     reading::changes_come_in_order_of_seq_with_the_head,
     reading::what_was_superseded_is_told_once,
     reading::recent_changes_are_the_latest,
@@ -81,6 +103,12 @@ clauses! {
     rooms::access_tells_each_standing,
     rooms::a_deleted_room_is_gone_at_every_door,
     rooms::purging_takes_its_limit_at_a_time,
+    searching::words_phrases_and_their_absence_are_found,
+    searching::what_was_edited_or_deleted_is_gone_at_once,
+    searching::only_what_the_user_may_read_now_is_found,
+    searching::pages_go_back_from_the_newest,
+    searching::hostile_queries_find_nothing_and_break_nothing,
+    searching::words_are_taken_at_their_limit_and_once,
     moderating::roles_change_and_raise_the_access_version,
     moderating::removal_raises_the_access_version,
     moderating::what_was_judged_by_another_version_is_not_done,

@@ -208,6 +208,43 @@ async fn an_append_looks_up_few_rows_whatever_the_statistics_say() {
     }
 }
 
+/// Rooms with their marks and counts are one statement, however many they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_rooms_are_listed_in_one_statement() {
+    let server = private_server(&["shared_preload_libraries=pg_stat_statements"]).await;
+    let url = server.fresh_database().await;
+    let store = open(&config::Database { pool_size: 1, ..config(&url) }).unwrap();
+    let (alice, room) = people(&*store).await;
+    execute(
+        &url,
+        "CREATE EXTENSION pg_stat_statements;
+         INSERT INTO users (username, username_key, role) VALUES ('bob', 'bob', 'user');
+         INSERT INTO rooms (slug, name, kind) SELECT 'room-' || g, 'Room', 'private' FROM generate_series(1, 999) g;
+         INSERT INTO room_clocks (room_id, seq, epoch) SELECT id, 3, 'e' FROM rooms WHERE kind = 'private';
+         INSERT INTO members (room_id, user_id, role, last_read)
+             SELECT r.id, u.id, 'member', 1 FROM rooms r, users u WHERE r.kind = 'private';
+         INSERT INTO messages (room_id, id, seq, author_id, created_at, fingerprint, nonce, content)
+             SELECT r.id, g, g, u.id, now(), decode(md5('x'), 'hex'), g::text, 'hi @alice'
+             FROM rooms r, users u, generate_series(1, 3) g WHERE r.kind = 'private' AND u.username = 'bob';
+         INSERT INTO mentions (room_id, id, user_id) SELECT m.room_id, m.id, u.id FROM messages m, users u
+             WHERE u.username = 'alice' AND m.id = 3",
+    )
+    .await;
+    store.rooms(alice.id, 10, None).await.unwrap();
+    for (limit, wanted) in [(5, 5), (1_000, 1_000)] {
+        execute(&url, "SELECT pg_stat_statements_reset()").await;
+        let begun = Instant::now();
+        let page = store.rooms(alice.id, limit, None).await.unwrap();
+        eprintln!("{limit} rooms in {:?}", begun.elapsed());
+        assert_eq!(page.items.len(), wanted);
+        let others: Vec<_> = page.items.iter().filter(|info| info.id != room.id).collect();
+        assert!(others.iter().all(|info| (info.last_read, info.unread, info.mentions) == (1, 2, 1)), "{others:?}");
+        let calls = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
+             WHERE toplevel AND query NOT LIKE '%pg_stat_statements%'";
+        assert_eq!(number(&url, calls).await, 1, "{limit} rooms");
+    }
+}
+
 /// Rows of `messages` that were read by scans of the table or its indexes.
 async fn rows_read(url: &str) -> i64 {
     number(
