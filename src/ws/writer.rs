@@ -35,6 +35,8 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
     let pong = Duration::from_secs(config.pong_timeout_s);
     let mut next_ping = Instant::now() + heartbeat;
     let mut pong_due = None;
+    // One for the socket's life: to make and take down a timer costs as much as a delivery does.
+    let mut alarm = std::pin::pin!(tokio::time::sleep_until(next_ping));
     loop {
         let done = match session.work(WRITE_BYTES) {
             Some(Work::Close(close)) => return end(&mut sink, close).await,
@@ -52,10 +54,13 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
             None => {
                 let timer = pong_due.map_or(next_ping, |due: Instant| due.min(next_ping));
                 let timer = timer.min(Instant::now() + time_left(session));
+                if alarm.deadline() != timer {
+                    alarm.as_mut().reset(timer);
+                }
                 tokio::select! {
                     () = session.woken() => {}
                     () = session.expiry_moved.notified() => {}
-                    () = tokio::time::sleep_until(timer) => {}
+                    () = alarm.as_mut() => {}
                 }
                 Ok(())
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Job, State, What, rooms_of};
+use super::{GATHER, Job, State, What, rooms_of};
 use crate::model::{Content, Nonce, RoomId, SiteRole, Slug, User, UserId, Username};
 use crate::store::{Append, Change, ChangeWhat};
 
@@ -31,6 +31,22 @@ struct Known {
 struct Model {
     waiting: BTreeMap<i64, VecDeque<Known>>,
     under_way: BTreeSet<i64>,
+}
+
+#[test]
+fn batches_gather_only_while_many_come() {
+    let now = Instant::now();
+    let mut state = State::default();
+    let known = Known { number: 1, change: false, deadline: now + Duration::from_secs(1) };
+    state.push(job(1, known));
+    assert_eq!(state.gather(now, 2), Duration::ZERO, "who sends alone waits for nobody");
+    (0..8).for_each(|_| state.begins(now, 1));
+    assert_eq!(state.gather(now, 2), Duration::ZERO, "nor when they send often");
+    (0..8).for_each(|_| state.begins(now, 2));
+    assert_eq!(state.gather(now + GATHER / 2, 2), GATHER / 2);
+    assert_eq!(state.gather(now + GATHER, 2), Duration::ZERO, "it has gathered long enough");
+    state.push(job(2, known));
+    assert_eq!(state.gather(now, 2), Duration::ZERO, "it is full");
 }
 
 proptest! {
