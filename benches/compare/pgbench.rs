@@ -26,9 +26,9 @@ pub const APPEND: &str = "\
 \\set room random(:room0, :room1)
 \\set author random(:user0, :user1)
 \\set nonce random(1, 9000000000000000000)
-SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content
-FROM salon_append(ARRAY[:room::bigint], ARRAY[:author::bigint], ARRAY[:nonce::text], ARRAY['CONTENT'],
-    ARRAY['\\x00112233445566778899aabbccddeeff'::bytea], ARRAY[NULL::bigint], true);
+SELECT idx, outcome, id, created_at, author, seq, kind, edited_at, deleted, content, mentions, reactions
+FROM salon_append_4(ARRAY[:room::bigint], ARRAY[:author::bigint], ARRAY[:nonce::text], ARRAY['CONTENT'],
+    ARRAY['\\x00112233445566778899aabbccddeeff'::bytea], ARRAY[NULL::bigint], true, NULL, NULL, NULL);
 ";
 
 /// The least that a durable message could be: one row in a table with one index.
