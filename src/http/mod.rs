@@ -5,7 +5,9 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod cookies;
+pub mod events;
 pub mod fields;
+pub mod held;
 pub mod layers;
 pub mod messages;
 pub mod origin;
@@ -65,6 +67,7 @@ fn api() -> Router<Arc<Node>> {
         .route("/rooms/{room}/members", get(rooms::members))
         .route("/rooms/{room}/members/{username}", put(rooms::put_member).delete(rooms::remove_member))
         .route("/rooms/{room}/users", get(rooms::users))
+        .route("/rooms/{room}/events", get(events::open))
         .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
         .route("/rooms/{room}/messages/{id}", axum::routing::patch(messages::edit).delete(messages::delete))
 }

@@ -110,14 +110,14 @@ impl Hub {
         }
     }
 
-    /// Takes up a socket; refused when this node, its user or its address has too many. `first` is said before all else:
-    /// from here on anything of the node may talk to it.
+    /// Takes up a socket or an event stream; refused when this node, its user or its address has too many. `first` is
+    /// said before all else: from here on anything of the node may talk to it.
     pub fn admit(
         &self,
         user: User,
         from: IpAddr,
         proof: Proof,
-        first: &ServerFrame<'_>,
+        first: Option<&ServerFrame<'_>>,
         config: &Config,
     ) -> Result<Arc<Session>> {
         let limits = &config.limits;
@@ -134,7 +134,9 @@ impl Hub {
         }
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
-        session.answer(first);
+        if let Some(first) = first {
+            session.answer(first);
+        }
         self.sessions.insert(id, session.clone());
         Ok(session)
     }

@@ -20,6 +20,8 @@ const RESUME_MAX: u32 = 500;
 const REENTRIES_MAX: u32 = 5;
 /// Before a socket is told again to start anew that could not be told because the store was away.
 const RESET_RETRY: Duration = Duration::from_millis(250);
+/// Before a page that the store did not give is asked for again.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
 
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
@@ -68,8 +70,16 @@ impl Node {
         self.hub.dismiss(session);
     }
 
-    /// Gives a room that is catching up its next page, or makes it live when it has met the gate.
-    pub async fn catch_up(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) -> Result<()> {
+    /// Gives a room that is catching up its next page, or makes it live when it has met the gate. Waits a moment when
+    /// the store gives nothing now: whoever asked asks again.
+    pub async fn catch_up(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) {
+        if let Err(error) = self.next_page(session, id, after).await {
+            tracing::debug!(%error, "a page to catch up with could not be read yet");
+            tokio::time::sleep(CATCH_UP_RETRY).await;
+        }
+    }
+
+    async fn next_page(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) -> Result<()> {
         metrics::counter!(crate::telemetry::metric::CATCH_UPS).increment(1);
         let Some(room) = self.hub.room(id).filter(|room| room.opened.initialized()) else {
             // The room is kept as long as somebody is in it: it can only have been deleted.

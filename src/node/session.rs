@@ -1,9 +1,10 @@
-//! One socket as the node sees it: who it is, what waits to be written to it, and how it is told to end.
+//! One socket (or event stream) as the node sees it: who it is, what waits to be written to it, and how it is told to end.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -80,6 +81,8 @@ pub struct Session {
     drained: Notify,
     /// The expiry was moved.
     pub expiry_moved: Notify,
+    /// It was told to end.
+    closing: Notify,
     gone: AtomicBool,
 }
 
@@ -119,6 +122,7 @@ impl Session {
             wake: Notify::new(),
             drained: Notify::new(),
             expiry_moved: Notify::new(),
+            closing: Notify::new(),
             gone: AtomicBool::new(false),
         })
     }
@@ -133,6 +137,13 @@ impl Session {
 
     pub fn expires_at(&self) -> i64 {
         self.expires_at.load(Ordering::Relaxed)
+    }
+
+    /// How long its token still holds; a day when it has no end, since timers have no "never".
+    pub fn time_left(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let left = Duration::from_secs(u64::try_from(self.expires_at()).unwrap_or(0)).saturating_sub(unix);
+        left.min(Duration::from_secs(86_400))
     }
 
     /// Whether it stands by one of these login sessions.
@@ -245,6 +256,13 @@ impl Session {
         self.with(|state| {
             state.close.get_or_insert(close);
         });
+        self.closing.notify_one();
+    }
+
+    /// Returns when it was told to end, and how; to one that waits, once.
+    pub async fn closing(&self) -> Close {
+        self.closing.notified().await;
+        self.lock().close.unwrap_or(Close::Normal)
     }
 
     pub fn is_closing(&self) -> bool {
