@@ -5,12 +5,14 @@
 //!
 //! * [`http`]: requests, log-in, rooms and history.
 //! * [`socket`]: one WebSocket, frame by frame, for protocol tests.
+//! * [`events`]: one event stream, and a watcher that comes back as a browser does.
 //! * [`client`]: a whole chat client that reconnects, resumes and re-sends, and logs all it sees.
 //! * [`workload`]: many clients at once, then quiet.
 //! * [`checker`]: the logs and the final history in, violations of the promises out. Pure.
 
 pub mod checker;
 pub mod client;
+pub mod events;
 pub mod http;
 pub mod log;
 pub mod socket;

@@ -10,6 +10,7 @@ mod deploy;
 mod docs;
 mod drain;
 mod engine;
+mod events;
 mod failover;
 mod faults;
 mod golden;
