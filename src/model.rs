@@ -18,11 +18,11 @@ pub const ROOM_NAME_CHARS_MAX: usize = 100;
 pub const TOPIC_CHARS_MAX: usize = 250;
 pub const NONCE_CHARS_MAX: usize = 64;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub i64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RoomId(pub i64);
 
@@ -33,26 +33,32 @@ pub type Seq = u64;
 pub type MessageId = Seq;
 
 /// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-21T08:30:00.123Z")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
 /// Which life of a room's clock this is. Changes only when the clock went back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub String);
 
 /// A room's address: 1–64 lower-case letters or digits of any script, and `-`, with at least one letter.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 64)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Slug(String);
 
 /// 1–100 characters, not blank, trimmed.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct RoomName(String);
 
 /// 0–250 characters, trimmed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Topic(String);
 
@@ -73,7 +79,7 @@ pub enum RoomRef {
     Slug(Slug),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoomKind {
     Public,
@@ -82,7 +88,7 @@ pub enum RoomKind {
 }
 
 /// A member's role in a room. The order is the order of power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Member,
@@ -91,14 +97,14 @@ pub enum Role {
 }
 
 /// A user's role on the whole site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SiteRole {
     User,
     Admin,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
     pub id: UserId,
     pub username: Username,
@@ -106,7 +112,7 @@ pub struct User {
 }
 
 /// What the last change of a message was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
     #[serde(rename = "chat_message")]
     Created,
@@ -138,7 +144,9 @@ pub struct Message {
     pub nonce: Option<String>,
 }
 
-/// A room as one user sees it. `online` is presence's and is filled in by the node.
+/// A room as one user sees it.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Room)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RoomInfo {
     pub id: RoomId,
@@ -148,12 +156,14 @@ pub struct RoomInfo {
     pub kind: RoomKind,
     pub epoch: Epoch,
     pub seq: Seq,
-    /// `None`: not a member.
+    /// `null` for who is not a member.
+    #[schema(required)]
     pub role: Option<Role>,
     pub last_read: Seq,
     /// Messages by others with id > `last_read`, at most 100.
     pub unread: u32,
     pub mentions: u32,
+    /// Users; 0 when it cannot be known now.
     pub online: u32,
     /// The room's access version by which they see it.
     #[serde(skip)]

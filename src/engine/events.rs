@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Result;
 use super::http::{Answer, Http, authority};
+use super::observe::{Seen, saw};
 
 /// How long an answer or an event is waited for unless the caller says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -111,6 +112,8 @@ impl Asking {
         let body = timeout(PATIENCE, body.collect()).await.ok().and_then(Result::ok);
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let answer = Answer { status: head.status.as_u16(), headers: head.headers, body };
+        let (path, content_type) = (&self.path, answer.content_type());
+        saw(&Seen::Answer { method: "GET", path, status: answer.status, content_type, body: &answer.body });
         Err(NoStream::Answered(Box::new(answer)))
     }
 
@@ -145,6 +148,9 @@ impl Events {
         loop {
             if let Some(block) = self.block() {
                 if let Some(event) = self.dispatched(&block) {
+                    if let Ok(frame) = event.frame() {
+                        saw(&Seen::Frame(&frame));
+                    }
                     return Ok(event);
                 }
                 continue;

@@ -7,6 +7,7 @@
 //! * [`socket`]: one WebSocket, frame by frame, for protocol tests.
 //! * [`events`]: one event stream, and a watcher that comes back as a browser does.
 //! * [`client`]: a whole chat client that reconnects, resumes and re-sends, and logs all it sees.
+//! * [`observe`]: all that comes in, for who watches over a whole run.
 //! * [`workload`]: many clients at once, then quiet.
 //! * [`checker`]: the logs and the final history in, violations of the promises out. Pure.
 
@@ -15,6 +16,7 @@ pub mod client;
 pub mod events;
 pub mod http;
 pub mod log;
+pub mod observe;
 pub mod socket;
 pub mod wire;
 pub mod workload;

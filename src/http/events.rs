@@ -42,6 +42,25 @@ struct Asked {
     extensions: Extensions,
 }
 
+/// Where a stream begins.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Start {
+    /// The last position that is known; absent: from the latest messages.
+    after: Option<Seq>,
+    /// The life of the room's clock that the position is of.
+    epoch: Option<String>,
+    /// How many of the latest messages.
+    limit: Option<u32>,
+}
+
+/// The room's live frames as Server-Sent Events, `joined` first.
+///
+/// `event:` is a frame's type, `data:` the frame, `id:` the position of those that have one.
+#[utoipa::path(get, path = "/rooms/{room}/events", tag = "rooms",
+    params(Start, ("Last-Event-ID" = Option<u64>, Header, description = "the last event seen; goes before `after`")),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub async fn open(
     State(node): State<Arc<Node>>,
     room: Result<RoomPath>,

@@ -2,6 +2,7 @@
 //!
 //! Names are read from the program's own tables in its source, so that a new one turns this red by itself.
 
+use salon::http::documents;
 use salon::model::RoomId;
 use salon::protocol::incoming::{ClientFrame, parse};
 use salon::telemetry::METRICS;
@@ -142,26 +143,41 @@ fn every_configuration_key_stands_in_the_readme_with_its_default() {
     assert!(missing.is_empty(), "the README's table lacks:\n{}", missing.join("\n"));
 }
 
+/// The words of all errors.
+pub fn error_codes() -> Vec<String> {
+    arms(ERROR, "pub fn code", "Self::").map(|(_, word)| word.trim_matches('"').to_owned()).collect()
+}
+
 /// What a client may say: the arms of the parser.
-fn client_types() -> Vec<String> {
+pub fn client_types() -> Vec<String> {
     let body = between(INCOMING, "Ok(match kind {", "\n    })");
     body.lines().filter_map(|line| Some(line.strip_prefix("        \"")?.split_once("\" =>")?.0.to_owned())).collect()
 }
 
 /// What the server says: the variants of its frames, `joined`, and the kinds of changes.
-fn server_types() -> Vec<String> {
+pub fn server_types() -> Vec<String> {
     let variants = between(FRAMES, "pub enum ServerFrame<'a> {", "\n}");
     let variants = variants.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"));
     let mut types: Vec<String> = variants.filter(|name| !name.starts_with(' ')).map(snake_case).collect();
     let kinds = between(MODEL, "words!(ChangeKind {", "});");
     types.extend(kinds.split('"').skip(1).step_by(2).map(str::to_owned));
-    assert!(FRAMES.contains("r#type: \"joined\""), "how `joined` is called has changed");
+    assert!(FRAMES.contains("r#type: JoinedType::Joined"), "how `joined` is called has changed");
     types.push("joined".to_owned());
     types
 }
 
-/// Every call of both listeners, from the lines that make routes.
+/// Every call of both listeners.
 pub fn routes() -> Vec<Call> {
+    let mut routes = plain_routes();
+    for (path, item) in documents::openapi()["paths"].as_object().expect("paths") {
+        let methods = item.as_object().expect("operations").keys();
+        routes.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    routes
+}
+
+/// The calls that are routed by hand, from the lines that do it.
+pub fn plain_routes() -> Vec<Call> {
     let api = between(HTTP, "fn api()", "\n}");
     let rest = HTTP.replace(api, "");
     let mut routes = Vec::new();
@@ -195,7 +211,7 @@ fn calls(text: &str) -> Vec<Call> {
 }
 
 /// The values in the page's blocks of JSON; a block may hold several.
-fn examples() -> Vec<Value> {
+pub fn examples() -> Vec<Value> {
     let blocks = PROTOCOL.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
     let values: Vec<Value> = blocks
         .flat_map(|block| {

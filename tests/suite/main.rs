@@ -8,6 +8,7 @@ mod cluster;
 mod conformance;
 mod deploy;
 mod docs;
+mod documents;
 mod drain;
 mod engine;
 mod events;
