@@ -82,7 +82,7 @@ export interface JoinOne {
   room: RoomKey;
 }
 
-/** The answer to a `join`: how the room stands. Its messages are put in as [`Joined::encode`] says. */
+/** The answer to a `join`: how the room stands. */
 export interface Joined {
   epoch: Epoch;
   info: Room;
