@@ -2,18 +2,23 @@
 //!
 //! Without the feature `failpoints`, which no release has, a point is nothing. With it the environment variable
 //! `FAILPOINTS` says at the start what happens at which: `after-commit=return(hold:TEXT);hub=return(200:TEXT)` holds for
-//! ever whatever has TEXT in it after its commit, and what reaches the hub with it for 200 ms. So a test chooses the
-//! moment by what it sends, and no other traffic is touched. Only the task that is there waits, never its thread.
+//! ever whatever has TEXT in it after its commit, and what reaches the hub with it for 200 ms; `return(panic:TEXT)` lets
+//! the task panic. So a test chooses the moment by what it sends, and no other traffic is touched. Only the task that is
+//! there waits, never its thread.
 
 /// Where a node can be held, and what TEXT is looked for in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
+    /// A frame of a socket was read: the frame.
+    Frame,
     /// A batch of sends is about to go to the store: the contents.
     BeforeCommit,
     /// It is stored, and nobody was told: the contents.
     AfterCommit,
     /// A room's subscription stands, its head is not read yet: the slug.
     BeforeHead,
+    /// Its head is read, and its gate not opened yet: the slug.
+    AfterHead,
     /// A hint was read from the broker's connection: the payload.
     Hint,
     /// A change heard from another node is about to go to its room: the frame.
@@ -29,6 +34,7 @@ pub async fn reach(point: Point, touches: impl FnOnce(&str) -> bool) {
         return;
     }
     tracing::warn!(point = point.name(), how, "held by a test");
+    assert_ne!(how, "panic", "a test wants it");
     match how.parse() {
         Ok(millis) => tokio::time::sleep(std::time::Duration::from_millis(millis)).await,
         Err(_) => std::future::pending().await,
@@ -61,9 +67,11 @@ fn order(name: &str) -> Option<String> {
 impl Point {
     fn name(self) -> &'static str {
         match self {
+            Self::Frame => "frame",
             Self::BeforeCommit => "before-commit",
             Self::AfterCommit => "after-commit",
             Self::BeforeHead => "before-head",
+            Self::AfterHead => "after-head",
             Self::Hint => "hint",
             Self::Hub => "hub",
         }

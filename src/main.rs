@@ -15,6 +15,11 @@ use salon::model::{SiteRole, Username};
 use salon::store::{Account, Credential, NewUser, Store, StoreError};
 use salon::{store, telemetry};
 
+/// Many small pieces of memory come and go with every message and every socket: glibc's allocator took a third of the
+/// CPU time of that (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A chat that keeps what it acknowledged, on one machine or many.
 #[derive(Parser)]
 #[command(version)]

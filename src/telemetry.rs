@@ -224,6 +224,8 @@ table! {
     DATABASE_UP = "salon_database_up", Gauge, Count, "1 while the database answers.";
     DATABASE_NOT_DURABLE = "salon_database_not_durable", Gauge, Count,
         "Database settings under which an acknowledged message could be lost; must be 0.";
+    CLOCK_SKEW_SECONDS = "salon_clock_skew_seconds", Gauge, Seconds,
+        "How far the clock of this node is ahead of the database's; negative: behind.";
     GATE_REPAIRS = "salon_gate_repairs_total", Counter, Count ["cause": "hole" "resume"], "Holes that a gate filled from the store.";
     BEACON_REPAIRS = "salon_beacon_repairs_total", Counter, Count,
         "Rooms found behind by comparing with the database although the broker was well: a bug alarm.";

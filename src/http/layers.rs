@@ -30,49 +30,61 @@ const CORS_AGE_S: &str = "600";
 /// Puts the layers around the routes of the main listener. Axum matches paths as they stand, so the one mechanism for
 /// trailing slashes has to sit outside of the routes.
 pub fn wrap(config: &Arc<Config>, routes: Router) -> Router {
-    let timeout = Duration::from_secs(config.server.request_timeout_s);
-    let routes = plain(routes, timeout)
-        .layer(from_fn_with_state(Arc::clone(config), guard))
-        .layer(from_fn_with_state(Arc::clone(config), cors))
-        .layer(from_fn(add_headers))
-        .layer(from_fn(measure));
+    let routes = safe(routes).layer(from_fn_with_state(Arc::clone(config), around));
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
 }
 
 /// The same for the operators' listener, where no page and no cookie comes in.
 pub fn wrap_admin(routes: Router, timeout: Duration) -> Router {
-    let routes = plain(routes, timeout).layer(from_fn(add_headers));
+    let routes = safe(routes).layer(from_fn(move |request: Request, next: Next| async move {
+        let mut response = in_time(timeout, request, next).await;
+        add_headers(&mut response);
+        response
+    }));
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
 }
 
-fn plain(routes: Router, timeout: Duration) -> Router {
+fn safe(routes: Router) -> Router {
     routes
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(problem::from_panic))
-        .layer(from_fn_with_state(timeout, in_time))
+}
+
+/// All of it in one layer: each one more costs every request, and every socket that comes, several allocations.
+async fn around(
+    State(config): State<Arc<Config>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (started, method) = (Instant::now(), method_label(request.method()));
+    let mut response = cors(&config, request, next).await;
+    add_headers(&mut response);
+    measure(started, method, route, &response);
+    response
 }
 
 /// Covers reading the body and making the answer's head; a socket or a stream of events is its head's alone.
-async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
+async fn in_time(timeout: Duration, request: Request, next: Next) -> Response {
     tokio::time::timeout(timeout, next.run(request))
         .await
         .unwrap_or_else(|_| Error::unavailable("this took too long; try again").into_response())
 }
 
 /// Cookies of other origins' pages change nothing.
-async fn guard(State(config): State<Arc<Config>>, request: Request, next: Next) -> Response {
+async fn guard(config: &Config, request: Request, next: Next) -> Response {
     let peer = origin::Peer::of(request.extensions());
     match origin::check_cookies(&config.server, request.method(), request.headers(), peer) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => in_time(Duration::from_secs(config.server.request_timeout_s), request, next).await,
         Err(error) => error.into_response(),
     }
 }
 
 /// Answers preflights of the allowed origins and lets their pages read answers. With credentials: those origins are
 /// trusted with the user's socket anyway, and `SameSite=Strict` leaves cookies to origins of the same site.
-async fn cors(State(config): State<Arc<Config>>, request: Request, next: Next) -> Response {
+async fn cors(config: &Config, request: Request, next: Next) -> Response {
     let Some(origin) = origin::cors_origin(&config.server, request.headers()).cloned() else {
-        let mut response = next.run(request).await;
+        let mut response = guard(config, request, next).await;
         if !config.server.allowed_origins.is_empty() {
             response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
         }
@@ -80,7 +92,8 @@ async fn cors(State(config): State<Arc<Config>>, request: Request, next: Next) -
     };
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response =
+        if preflight { StatusCode::NO_CONTENT.into_response() } else { guard(config, request, next).await };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -94,8 +107,7 @@ async fn cors(State(config): State<Arc<Config>>, request: Request, next: Next) -
     response
 }
 
-async fn add_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn add_headers(response: &mut Response) {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -106,20 +118,15 @@ async fn add_headers(request: Request, next: Next) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 /// Labels are the route's template and never the path, so that no room and no user shows in them.
-async fn measure(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = method_label(request.method());
-    let response = next.run(request).await;
+fn measure(started: Instant, method: &'static str, route: Option<MatchedPath>, response: &Response) {
     let route = route.as_ref().map_or("other", MatchedPath::as_str).to_owned();
     let status = response.status().as_u16().to_string();
     metrics::histogram!(metric::HTTP_SECONDS, "method" => method, "route" => route.clone())
         .record(started.elapsed().as_secs_f64());
     metrics::counter!(metric::HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
-    response
 }
 
 /// A method is the client's text: only those that are known become a label.

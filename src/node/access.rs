@@ -86,7 +86,7 @@ impl Node {
             let sessions = room.lock().sessions().to_vec();
             let node = &node;
             let asked = sessions.iter().map(|session| async move {
-                let answer = node.enters.ask(&node.store, (session.user.id, RoomRef::Id(id))).await;
+                let answer = node.enters.ask((session.user.id, RoomRef::Id(id))).await;
                 (session, answer)
             });
             for (session, answer) in futures_util::future::join_all(asked).await {

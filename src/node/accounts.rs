@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::gather::Gather;
 use super::limits::{Buckets, network};
 use super::recent::Recent;
 use super::wished_name;
@@ -55,7 +56,9 @@ pub struct Accounts {
     registrations: Buckets<IpAddr>,
     /// Failed tries, by account and address.
     failures: Buckets<(String, IpAddr)>,
+    /// By issuer and subject.
     known: Mutex<Recent<(String, String), Known>>,
+    lookups: Arc<Gather<(String, String), Option<Account>>>,
 }
 
 /// Whose password was right, and what it was checked against.
@@ -82,6 +85,13 @@ const TRIED_NAME_CHARS_MAX: usize = 64;
 
 impl Accounts {
     pub fn new(store: Arc<dyn Store>, passwords: Passwords, tokens: Tokens, limits: &Limits, node: &Node) -> Self {
+        let lookups = {
+            let store = store.clone();
+            Gather::new(move |names: Vec<(String, String)>| {
+                let store = store.clone();
+                async move { store.accounts_by_issuer(&names).await }
+            })
+        };
         Self {
             store,
             passwords,
@@ -90,6 +100,7 @@ impl Accounts {
             registrations: Buckets::per_minute(limits.registrations_per_minute_address, node.limiter_entries),
             failures: Buckets::per_minute(limits.logins_per_minute_account, node.limiter_entries),
             known: Mutex::new(Recent::new(node.identity_entries)),
+            lookups,
         }
     }
 
@@ -186,7 +197,7 @@ impl Accounts {
         if let Some(user) = self.recall(&key) {
             return Ok(user);
         }
-        let user = match self.store.account_by_issuer(&key.0, &key.1).await? {
+        let user = match self.lookups.ask(key.clone()).await? {
             Some(account) => enabled(account)?,
             None => self.make(&key, wished.as_deref()).await?,
         };
@@ -287,7 +298,8 @@ impl Accounts {
 
     /// Another node, or another socket of this one, may be making the same user: whoever comes second takes the
     /// first one's.
-    async fn make(&self, (issuer, subject): &(String, String), wished: Option<&str>) -> Result<User> {
+    async fn make(&self, key: &(String, String), wished: Option<&str>) -> Result<User> {
+        let (issuer, subject) = key;
         for username in wished_name::candidates(wished.unwrap_or(subject)).take(NAMES_TRIED) {
             let credential = Credential::Issuer { issuer: issuer.clone(), subject: subject.clone() };
             match self.store.create_user(NewUser { username, credential, role: SiteRole::User }).await {
@@ -295,7 +307,7 @@ impl Accounts {
                 Err(StoreError::Taken(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            if let Some(account) = self.store.account_by_issuer(issuer, subject).await? {
+            if let Some(account) = self.lookups.ask(key.clone()).await? {
                 return enabled(account);
             }
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::revoked;
+use super::revoked::Reach;
 use super::room::Room;
 use crate::broker::Channel;
-use crate::model::{RoomId, Seq};
+use crate::model::{RoomId, Seq, Timestamp};
 use crate::protocol::envelope::{Envelope, Notice};
 use crate::store::{Head, NodeBeat, StoreError};
 use crate::telemetry::Complaint;
@@ -30,21 +30,19 @@ impl Node {
         // A database that is read and takes no writes, as on a full disk, is not well.
         let mut written = Ok(());
         let mut purged = Instant::now();
-        let mut window = revoked::KEPT;
-        let mut looked_at = Instant::now();
+        let mut reach = Reach::start(Instant::now());
         let mut complaint = Complaint::default();
         loop {
             let started = Instant::now();
-            let looked = self.look_at_store(window).await;
+            let looked = self.look_at_store(reach.window(started)).await;
             let took = started.elapsed();
             self.metrics.beacon_seconds.record(took.as_secs_f64());
             self.judge_database(looked.as_ref().and(written.as_ref()), &mut complaint);
             // One that failed cost the database nothing, and its return must be noticed soon.
             let rest = if looked.is_ok() { REST_MIN.max(took * SHARE) } else { REST_MIN };
             if looked.is_ok() {
-                (looked_at, window) = (started, revoked::WINDOW);
+                reach.looked(started);
             }
-            window = window.max(looked_at.elapsed() + revoked::WINDOW);
             let hearing = self.broker.health().borrow().hearing;
             self.health.broker(hearing);
             // Peers judge themselves by what this node says of its broker, so they are told at once when that changes.
@@ -167,11 +165,16 @@ impl Node {
             broker_ok,
             draining: self.health.is_draining(),
         };
-        let peers = self.store.beat(&beat, PEER_WINDOW).await;
-        let database_ok = peers.is_ok();
+        let before = Timestamp::now();
+        let beaten = self.store.beat(&beat, PEER_WINDOW).await;
+        let database_ok = beaten.is_ok();
         let notice = Notice::Node { incarnation: self.incarnation.0.clone(), database_ok };
         self.broker.publish(Channel::Cluster, Envelope::from(notice).encode());
-        let others = peers?.into_iter().filter(|peer| peer.incarnation != self.incarnation.0);
+        let beaten = beaten?;
+        // The database read its clock somewhere between: half of what it took is the best guess.
+        let skew = before.0.midpoint(Timestamp::now().0) - beaten.at.0;
+        self.metrics.clock_skew_seconds.set(skew as f64 / 1_000.0);
+        let others = beaten.nodes.into_iter().filter(|peer| peer.incarnation != self.incarnation.0);
         self.health.peers(others.collect());
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Node {
         if tokio::time::timeout(steps.appends, self.appender.drained()).await.is_err() {
             tracing::warn!("appends are still under way; their senders will ask again elsewhere");
         }
-        self.hub.close_where(Close::Restarting, |_| true);
+        self.hub.close_each(|_| Some(Close::Restarting));
         self.hub.emptied(steps.last_frames).await;
         tracing::info!(asked, stayed, cut = self.hub.session_count(), "sockets were moved");
     }

@@ -41,14 +41,15 @@ impl Node {
         match notice {
             Notice::Access { removed } => self.look_again(id, removed),
             Notice::Updated => self.tell_updated(id),
-            Notice::Entered { incarnation, user } if incarnation != *own => {
+            Notice::Presence { incarnation, entered, left } if incarnation != *own => {
                 if let Some(room) = self.hub.room(id) {
-                    room.lock().heard_entered(&Incarnation(incarnation), &Username::from_stored(user));
-                }
-            }
-            Notice::Left { incarnation, user } if incarnation != *own => {
-                if let Some(room) = self.hub.room(id) {
-                    room.lock().heard_left(&Incarnation(incarnation), &Username::from_stored(user));
+                    let (incarnation, mut inner) = (Incarnation(incarnation), room.lock());
+                    for user in entered {
+                        inner.heard_entered(&incarnation, &Username::from_stored(user));
+                    }
+                    for user in left {
+                        inner.heard_left(&incarnation, &Username::from_stored(user));
+                    }
                 }
             }
             Notice::Typing { incarnation, user } if incarnation != *own => {

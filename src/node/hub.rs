@@ -157,9 +157,9 @@ impl Hub {
     }
 
     /// Ends every socket that `which` says.
-    pub fn close_where(&self, close: Close, which: impl Fn(&Session) -> bool) {
+    pub fn close_each(&self, how: impl Fn(&Session) -> Option<Close>) {
         for session in &self.sessions {
-            if which(&session) {
+            if let Some(close) = how(&session) {
                 session.close(close);
             }
         }
@@ -199,6 +199,7 @@ impl Node {
         let limit = u32::try_from(self.config.node.memory_frames_per_room).unwrap_or(CHANGES_PAGE).min(CHANGES_PAGE);
         let online = self.presence.online(&[room.id]).await;
         let changes = self.store.recent_changes(room.id, limit).await?.ok_or_else(Error::room_not_found)?;
+        failpoints::reach(Point::AfterHead, |text| room.slug.as_str().contains(text)).await;
         let mut inner = room.lock();
         if let Ok(mut online) = online
             && let Some(online) = online.pop()
@@ -371,7 +372,7 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
     let is_empty = inner.is_empty();
     inner.access.open(changes.head.access, is_empty);
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());
-    inner.account_memory();
+    inner.opened();
 }
 
 fn too_many_sockets(max: usize, of: &str) -> Error {

@@ -1,7 +1,7 @@
 //! Entering a room, coming back to it, falling behind in it: one way, from a cursor to live.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Node;
 use super::catch_up::{Meeting, Page, Start, frames, meet, take_page};
@@ -20,17 +20,22 @@ const RESUME_MAX: u32 = 500;
 const REENTRIES_MAX: u32 = 5;
 /// Before a socket is told again to start anew that could not be told because the store was away.
 const RESET_RETRY: Duration = Duration::from_millis(250);
+/// What a joiner waits at most for this node to have all that was committed before it asked.
+const HEAD_WAIT: Duration = Duration::from_secs(2);
 /// Before a page that the store did not give is asked for again.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
 
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
     pub async fn join(self: &Arc<Self>, session: &Arc<Session>, wish: &JoinWish, echo: &Echo) -> Result<()> {
-        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        let mut info = self.enters.ask((session.user.id, wish.room.clone())).await??;
         self.hub.note_address(info.id, &info.slug);
         for _ in 0..REENTRIES_MAX {
             let room = self.open_room(info.id, &info.slug).await?;
             let epoch = room.lock().epoch.clone();
+            if info.epoch == epoch {
+                self.reach(&room, info.seq).await?;
+            }
             let start = self.past(&room, wish).await?;
             let mut inner = room.lock();
             // Closed, or begun anew with another clock, since its past was read.
@@ -133,7 +138,7 @@ impl Node {
     async fn reset(self: &Arc<Self>, room: &Arc<Room>, session: &Arc<Session>, epoch: &Epoch) -> Result<()> {
         let wish = JoinWish { room: RoomRef::Id(room.id), after: None, epoch: None, limit: JOIN_LIMIT_DEFAULT };
         // Who may not enter any more is seen to where access is checked.
-        let mut info = self.enters.ask(&self.store, (session.user.id, wish.room.clone())).await??;
+        let mut info = self.enters.ask((session.user.id, wish.room.clone())).await??;
         let start = Start { reset: true, ..self.past(room, &wish).await? };
         let mut inner = room.lock();
         if inner.epoch == *epoch && session.standing(room.id).is_some() {
@@ -147,6 +152,24 @@ impl Node {
             && room.lock().remove(session)
         {
             self.comings.leaving(room.id, session.username());
+        }
+    }
+
+    /// Who comes from another node has perhaps seen what our hints have not told yet, and the store said so when it let
+    /// them in. It comes within the broker's lag, or is read once for all who wait.
+    async fn reach(self: &Arc<Self>, room: &Arc<Room>, head: Seq) -> Result<()> {
+        let (reached, repair) = {
+            let mut inner = room.lock();
+            let reached = inner.reaches(head);
+            (reached, inner.needs_repair(Instant::now()))
+        };
+        if repair {
+            self.spawn_repair(room);
+        }
+        let Some(reached) = reached else { return Ok(()) };
+        match tokio::time::timeout(HEAD_WAIT, reached).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::unavailable("the latest messages cannot be read; try again")),
         }
     }
 

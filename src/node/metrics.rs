@@ -22,6 +22,7 @@ pub struct Metrics {
     pub beacon_repairs: Counter,
     pub beacon_seconds: Histogram,
     pub database_up: Gauge,
+    pub clock_skew_seconds: Gauge,
 }
 
 impl Metrics {
@@ -44,6 +45,7 @@ impl Metrics {
             beacon_repairs: counter!(metric::BEACON_REPAIRS),
             beacon_seconds: histogram!(metric::BEACON_SECONDS),
             database_up: gauge!(metric::DATABASE_UP),
+            clock_skew_seconds: gauge!(metric::CLOCK_SKEW_SECONDS),
         }
     }
 }

@@ -7,9 +7,8 @@ mod beacon;
 mod catch_up;
 mod counts;
 mod drain;
-mod enters;
 mod events;
-mod gate;
+mod gather;
 mod health;
 mod hub;
 mod join;
@@ -17,7 +16,7 @@ mod login_sessions;
 mod messages;
 mod metrics;
 mod online;
-mod queue;
+mod recent;
 mod revoked;
 mod room;
 pub mod rooms;
@@ -28,8 +27,10 @@ mod view;
 mod wished_name;
 
 pub mod accounts;
+// Pure parts, open to measurements too (benches/).
+pub mod gate;
 pub mod limits;
-mod recent;
+pub mod queue;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub use session::{Close, Proof, Session, Work};
 use accounts::Accounts;
 use appender::Appender;
 use drain::Going;
-use enters::Enters;
+use gather::Gather;
 use health::Health;
 use limits::{Buckets, Requester};
 use messages::Delivering;
@@ -55,9 +56,9 @@ use revoked::Revocations;
 use crate::broker::{Broker, Event};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::UserId;
+use crate::model::{RoomInfo, RoomRef, UserId};
 use crate::presence::{Incarnation, Presence};
-use crate::store::{Store, StoreError};
+use crate::store::{Refusal, Store, StoreError};
 use crate::telemetry::Complaint;
 
 /// Users whose send rate is remembered at once.
@@ -76,7 +77,8 @@ pub struct Node {
     broker: Arc<dyn Broker>,
     presence: Arc<dyn Presence>,
     appender: Arc<Appender>,
-    enters: Arc<Enters>,
+    /// Who enters which room.
+    enters: Arc<Gather<(UserId, RoomRef), Result<RoomInfo, Refusal>>>,
     comings: Comings,
     revocations: Revocations,
     health: Health,
@@ -111,7 +113,13 @@ impl Node {
             accounts,
             hub: Hub::new(&config),
             appender: Arc::new(Appender::new(store.clone(), &config.node, metrics.clone())),
-            enters: Arc::default(),
+            enters: {
+                let store = store.clone();
+                Gather::new(move |pairs| {
+                    let store = store.clone();
+                    async move { store.enter(&pairs).await }
+                })
+            },
             comings: Comings::default(),
             revocations: Revocations::default(),
             health: Health::default(),

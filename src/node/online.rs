@@ -28,6 +28,10 @@ const SWEEP_TICK: Duration = Duration::from_secs(1);
 const SWEEP_CHUNK: usize = 200;
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 const WRITE_CHUNK: usize = 5_000;
+/// What is gathered before it is written and told: a crowd that comes costs a few commands a room, not a few a head.
+const GATHER: Duration = Duration::from_millis(50);
+/// Users in one hint.
+const TOLD_MAX: usize = 500;
 
 #[derive(Default)]
 pub struct Comings {
@@ -93,10 +97,15 @@ impl Node {
     /// Writes first, tells after: who reads the sets because of a hint must find it there.
     async fn write_presence(self: Arc<Self>) {
         loop {
+            // A word that comes while nobody waits for it is kept.
+            self.comings.write.notified().await;
+            tokio::time::sleep(GATHER).await;
             let batch = self.comings.take();
             if batch.is_empty() {
-                self.comings.write.notified().await;
                 continue;
+            }
+            if batch.len() == WRITE_CHUNK {
+                self.comings.write.notify_one();
             }
             let side = |entering: bool| -> Vec<(RoomId, Username)> {
                 batch.iter().filter(|(_, enters)| *enters == entering).map(|(key, _)| key.clone()).collect()
@@ -118,18 +127,27 @@ impl Node {
                     tracing::debug!(%error, entries = batch.len(), "presence could not be written yet");
                     self.comings.put_back(batch);
                     tokio::time::sleep(WRITE_RETRY).await;
+                    self.comings.write.notify_one();
                 }
             }
         }
     }
 
+    /// One hint a room, or a few where very many came or went at once.
     fn tell_comings(&self, batch: impl IntoIterator<Item = ((RoomId, Username), bool)>) {
-        let incarnation = &self.incarnation.0;
+        let mut rooms: HashMap<RoomId, Vec<(Username, bool)>> = HashMap::new();
         for ((room, user), enters) in batch {
-            let (incarnation, user) = (incarnation.clone(), user.as_str().to_owned());
-            let notice =
-                if enters { Notice::Entered { incarnation, user } } else { Notice::Left { incarnation, user } };
-            self.broker.publish(Channel::Room(room), Envelope::from(notice).encode());
+            rooms.entry(room).or_default().push((user, enters));
+        }
+        for (room, users) in rooms {
+            for told in users.chunks(TOLD_MAX) {
+                let (entered, left): (Vec<_>, Vec<_>) = told.iter().partition(|(_, enters)| *enters);
+                let names =
+                    |users: Vec<&(Username, bool)>| users.iter().map(|(user, _)| user.as_str().to_owned()).collect();
+                let incarnation = self.incarnation.0.clone();
+                let notice = Notice::Presence { incarnation, entered: names(entered), left: names(left) };
+                self.broker.publish(Channel::Room(room), Envelope::from(notice).encode());
+            }
         }
     }
 

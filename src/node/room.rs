@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 use super::access::checked::Checked;
 use super::catch_up::Page;
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub empty_since: Instant,
     /// Somebody is seeing to the hole.
     pub repairing: bool,
+    /// Joiners who must be told up to this seq, which the gate has not reached yet.
+    waiting: Vec<(Seq, oneshot::Sender<()>)>,
     /// The head by which the beacon found this room behind although the broker was well. Its hint may only be late.
     pub overdue: Option<Seq>,
     pub view: View,
@@ -84,6 +86,7 @@ impl Room {
             closed: false,
             empty_since: Instant::now(),
             repairing: false,
+            waiting: Vec::new(),
             overdue: None,
             view: View::default(),
             counting: false,
@@ -127,6 +130,19 @@ impl Inner {
         self.deliver(&out);
     }
 
+    /// Ends when everything up to `head`, which the store was seen to hold, has passed the gate or the gate began anew;
+    /// `None`: it has. The caller sees to the hole that this may be.
+    pub fn reaches(&mut self, head: Seq) -> Option<oneshot::Receiver<()>> {
+        if self.gate.position() >= head {
+            return None;
+        }
+        self.gate.note_head(head, Instant::now());
+        self.waiting.retain(|(_, reached)| !reached.is_closed());
+        let (reached, waits) = oneshot::channel();
+        self.waiting.push((head, reached));
+        Some(waits)
+    }
+
     /// Whether the caller must see to a hole (it is then marked as seen to).
     pub fn needs_repair(&mut self, now: Instant) -> bool {
         let needs = !self.repairing && self.gate.hole_age(now).is_some();
@@ -154,11 +170,22 @@ impl Inner {
             }
             self.metrics.deliveries.increment(delivered);
         }
+        let position = self.gate.position();
+        for (_, reached) in self.waiting.extract_if(.., |(head, _)| *head <= position) {
+            // Who waited may have given up.
+            reached.send(()).ok();
+        }
+        self.account_memory();
+    }
+
+    /// The gate was opened, or began anew with another clock: who waits for it looks again.
+    pub fn opened(&mut self) {
+        self.waiting.clear();
         self.account_memory();
     }
 
     /// Keeps the node-wide sum of what gates remember, and forgets early when it is over its bound.
-    pub fn account_memory(&mut self) {
+    fn account_memory(&mut self) {
         if self.memory_used.load(Ordering::Relaxed) > self.memory_max {
             self.gate.memory_mut().shrink(16);
         }

@@ -146,10 +146,15 @@ impl Session {
         left.min(Duration::from_secs(86_400))
     }
 
-    /// Whether it stands by one of these login sessions.
-    pub fn is_of(&self, ended: &HashSet<String>) -> bool {
+    /// What is found of the first of its login sessions of which something is.
+    pub fn of_login_session<T>(&self, found: impl Fn(&str) -> Option<T>) -> Option<T> {
         let extended_by = self.extended_by.lock().unwrap_or_else(PoisonError::into_inner);
-        self.login_session.iter().chain(extended_by.as_ref()).any(|session| ended.contains(session))
+        self.login_session.iter().chain(extended_by.as_ref()).find_map(|session| found(session))
+    }
+
+    /// Whether its user logged in here; else an issuer of the operator's vouches for them.
+    pub fn has_login_session(&self) -> bool {
+        self.login_session.is_some()
     }
 
     /// A new proof of the same user's: the socket lives on until its expiry, and ends with its login session too.

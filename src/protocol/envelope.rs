@@ -31,15 +31,11 @@ pub enum Envelope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "k", rename_all = "snake_case")]
 pub enum Notice {
-    /// A user came online in the channel's room on that incarnation (first socket there) …
-    Entered {
+    /// Users came online in the channel's room on that incarnation (first socket there), and went (last socket there).
+    Presence {
         incarnation: String,
-        user: String,
-    },
-    /// … and went (last socket there).
-    Left {
-        incarnation: String,
-        user: String,
+        entered: Vec<String>,
+        left: Vec<String>,
     },
     Typing {
         incarnation: String,
@@ -117,7 +113,7 @@ mod tests {
     fn what_goes_in_comes_out() {
         for envelope in [
             Envelope::Change { seq: 9, id: 7, text: Bytes::from_static(b"{\"a\":1}") },
-            Notice::Entered { incarnation: "i".into(), user: "alice".into() }.into(),
+            Notice::Presence { incarnation: "i".into(), entered: vec!["alice".into()], left: vec![] }.into(),
             Notice::Access { removed: Some((UserId(7), Removal::Kicked)) }.into(),
             Notice::Updated.into(),
         ] {

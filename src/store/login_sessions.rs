@@ -49,7 +49,8 @@ pub struct Revocation {
 pub enum Revoked {
     /// A login session ended: its sockets close with 4501, its access tokens are refused.
     LoginSession(String),
-    /// A user was disabled: their sockets close with 4503, tokens issued until `at` are refused.
+    /// A user was disabled. Their login sessions have rows of their own, and their sockets close with 4503; what issuers
+    /// vouched for until `at` is refused.
     User(UserId),
 }
 

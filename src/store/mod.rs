@@ -281,6 +281,14 @@ pub struct NodeBeat {
     pub draining: bool,
 }
 
+/// What a node is told when it has written its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beaten {
+    /// When that was, by the database's clock.
+    pub at: Timestamp,
+    pub nodes: Vec<NodeBeat>,
+}
+
 /// A database setting under which an ack would not be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DurabilityRisk {
@@ -312,14 +320,16 @@ pub trait Store: Send + Sync + 'static {
     async fn create_user(&self, new: NewUser) -> Result<User>;
     async fn account_by_name(&self, username: &Username) -> Result<Option<Account>>;
     async fn account_by_id(&self, user: UserId) -> Result<Option<Account>>;
-    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>>;
+    /// By issuer and subject; many in one trip, in order.
+    async fn accounts_by_issuer(&self, names: &[(String, String)]) -> Result<Vec<Option<Account>>>;
     /// Ends the user's login sessions but `keep` too, with a [`Revoked::LoginSession`] each in the same transaction;
     /// none begun with the password of before comes after it. Those it ended; `None`: no such user.
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>>;
     /// Puts another hash of the same password in the place of `old`; login sessions go on. `false`, and nothing done,
     /// when `old` is not the user's any more.
     async fn renew_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool>;
-    /// Disabling ends the user's login sessions and appends a [`Revoked::User`] in the same transaction.
+    /// Disabling ends the user's login sessions, and appends a [`Revoked::User`] and a [`Revoked::LoginSession`] of each
+    /// in the same transaction, all of one time.
     /// `false`: no such user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
     /// `false`, and nothing done, when the user was disabled or given another password since it was checked.
@@ -392,7 +402,7 @@ pub trait Store: Send + Sync + 'static {
     // ---- nodes
 
     /// Writes this node's row and gives all rows seen within `window` by the database's clock, this one included.
-    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>>;
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten>;
     /// Removes this node's row on a clean exit.
     async fn forget_node(&self, incarnation: &str) -> Result<()>;
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
+use crate::failpoints::{self, Point};
 use crate::http::auth::{By, identify};
 use crate::model::{Content, RoomId, RoomRef, Timestamp};
 use crate::node::{Close, Draft, Node, Proof, Session, Told};
@@ -106,6 +107,7 @@ impl Reader<'_> {
         if let Some(close) = self.count() {
             return Some(close);
         }
+        failpoints::reach(Point::Frame, |wanted| text.contains(wanted)).await;
         match parse(text, self.implicit, self.node.config.limits.rooms_per_socket) {
             Ok(Incoming { echo, frame }) => {
                 let done = match frame {

@@ -24,7 +24,7 @@ use crate::protocol::frames::{ServerFrame, WelcomeLimits};
 use crate::protocol::incoming::{JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX, JoinWish};
 
 /// tungstenite's default of 128 KiB a socket would make idle sockets cost gigabytes.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The WebSocket's routes; a trailing slash is taken off before they are looked at.

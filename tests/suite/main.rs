@@ -5,6 +5,7 @@ mod bench;
 mod browser;
 mod cli;
 mod cluster;
+mod compare;
 mod conformance;
 mod deploy;
 mod docs;

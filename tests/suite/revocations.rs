@@ -107,8 +107,13 @@ impl Victim {
 }
 
 async fn command(cluster: &Cluster, arguments: &[&str]) {
+    operator(&cluster.database, arguments).await;
+}
+
+/// Runs `salon` on this database, as an operator would; a password it asks for is the new one.
+pub async fn operator(database: &str, arguments: &[&str]) {
     let (database, arguments) =
-        (cluster.database.clone(), arguments.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
+        (database.to_owned(), arguments.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
     let run = move || {
         let folder = tempfile::tempdir().expect("a folder");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -1,20 +1,17 @@
-//! A lane is one socket in one room, which sends in a closed loop, listens, or both, and checks what it hears.
+//! A lane is one socket in one room, which listens, sends, or both; what it is told is checked as it comes.
 
-use std::borrow::Cow;
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use salon::engine::Result;
-use salon::engine::socket::Socket;
-use salon::engine::wire::{Joined, Room};
-use serde::Deserialize;
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use salon::engine::lean::{Frames, Lean, Outgoing};
+use salon::engine::wire::Room;
 
 use crate::heard::Heard;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Recorder};
+use crate::name::Name;
+use crate::scan::{self, Message};
 
 /// What a lane is to do, in which of the run's rooms.
 #[derive(Debug, Clone, Copy)]
@@ -28,199 +25,255 @@ pub struct Plan {
 pub struct Traffic {
     clock: Instant,
     pub rooms: Vec<Room>,
-    /// The highest acknowledged seq of each room.
+    /// Of each room the highest acknowledged seq, and the sum of the marks of all that was acknowledged.
     pub heads: Vec<AtomicU64>,
-    pub tallies: Vec<Tally>,
-    pub acks: Latencies,
-    pub receipts: Latencies,
-    in_flight: usize,
+    pub sums: Vec<AtomicU64>,
+    pub lanes: Vec<Lane>,
+    pub acks: Arc<Latencies>,
+    pub receipts: Arc<Latencies>,
+    /// Who came, went and how many there are: told by the server unasked.
+    pub announcements: AtomicU64,
+    /// The head of a send, up to the content's end.
     content: String,
     /// Whether an ack is followed by the next send.
     pub sending: AtomicBool,
-    pub start: CancellationToken,
-    pub stop: CancellationToken,
 }
 
-/// How far a lane is.
-pub struct Tally {
+pub struct Lane {
     pub plan: Plan,
     pub sent: AtomicU64,
     pub acked: AtomicU64,
     pub heard: AtomicU64,
     /// The highest seq it was told.
     pub last: AtomicU64,
+    out: OnceLock<Arc<Outgoing>>,
+    state: Mutex<State>,
 }
 
-pub struct Lane {
-    n: usize,
-    socket: Socket,
-    heard: Heard,
+#[derive(Default)]
+pub struct State {
+    /// `None` until it has joined for the first time.
+    pub heard: Option<Heard>,
+    /// An answer to a join came that was not asked for yet by [`State::take_joined`].
+    joined: Option<u64>,
     /// The last acknowledged send: which it was, and its seq.
     acked: Option<(u64, u64)>,
-    traffic: Arc<Traffic>,
-}
-
-/// As much of a frame as a measurement needs; millions come, so the rest is passed over without a copy.
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(default)]
-    seq: u64,
-    #[serde(default, borrow)]
-    nonce: Option<Cow<'a, str>>,
-}
-
-/// A nonce of ours: which lane sent it, the how manieth of its sends it was, and when.
-#[derive(Debug, Clone, Copy)]
-struct Name {
-    lane: usize,
-    n: u64,
-    micros: u64,
 }
 
 impl Traffic {
-    pub fn new(rooms: Vec<Room>, plans: &[Plan], in_flight: usize, content_chars: usize) -> Self {
+    pub fn new(rooms: Vec<Room>, plans: &[Plan], content_chars: usize) -> Self {
         Self {
             clock: Instant::now(),
             heads: rooms.iter().map(|room| room.seq.into()).collect(),
+            sums: rooms.iter().map(|_| 0.into()).collect(),
             rooms,
-            tallies: plans.iter().map(|plan| Tally::new(*plan)).collect(),
-            acks: Latencies::new(),
-            receipts: Latencies::new(),
-            in_flight,
+            lanes: plans.iter().map(|plan| Lane::new(*plan)).collect(),
+            acks: Arc::new(Latencies::new()),
+            receipts: Arc::new(Latencies::new()),
+            announcements: 0.into(),
             content: "x".repeat(content_chars),
-            sending: true.into(),
-            start: CancellationToken::new(),
-            stop: CancellationToken::new(),
+            sending: false.into(),
         }
     }
 
     /// Since the run's clock was started.
     pub fn micros(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.micros_at(Instant::now())
+    }
+
+    pub fn micros_at(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.clock).as_micros()).unwrap_or(u64::MAX)
     }
 
     pub fn acked(&self) -> u64 {
-        self.tallies.iter().map(|tally| tally.acked.load(Relaxed)).sum()
+        self.lanes.iter().map(|lane| lane.acked.load(Relaxed)).sum()
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.sent.load(Relaxed)).sum()
     }
 
     pub fn heard(&self) -> u64 {
-        self.tallies.iter().map(|tally| tally.heard.load(Relaxed)).sum()
+        self.lanes.iter().map(|lane| lane.heard.load(Relaxed)).sum()
     }
 
     /// Everything sent was answered, and everything acknowledged was told to all who joined.
     pub fn is_quiet(&self) -> bool {
-        self.tallies.iter().all(|tally| {
-            let answered = tally.acked.load(Relaxed) == tally.sent.load(Relaxed);
-            answered && (!tally.plan.joins || tally.last.load(Relaxed) >= self.heads[tally.plan.room].load(Relaxed))
+        self.lanes.iter().all(|lane| {
+            let answered = lane.acked.load(Relaxed) == lane.sent.load(Relaxed);
+            answered && (!lane.plan.joins || lane.last.load(Relaxed) >= self.heads[lane.plan.room].load(Relaxed))
         })
     }
-}
 
-impl Tally {
-    fn new(plan: Plan) -> Self {
-        Self { plan, sent: 0.into(), acked: 0.into(), heard: 0.into(), last: 0.into() }
-    }
-}
-
-impl Lane {
-    /// Joins, if that is its plan.
-    pub async fn begin(n: usize, mut socket: Socket, traffic: Arc<Traffic>) -> Result<Self> {
-        let plan = traffic.tallies[n].plan;
-        let mut seq = 0;
-        if plan.joins {
-            let ask = json!({"type": "join", "room": traffic.rooms[plan.room].id, "limit": 0});
-            let answer = socket.ask(ask).await?;
-            seq = Joined::deserialize(&answer).map_err(|error| format!("{error} in {answer}"))?.seq;
-        }
-        traffic.tallies[n].last.store(seq, Relaxed);
-        Ok(Self { n, socket, heard: Heard::after(seq), acked: None, traffic })
-    }
-
-    /// Sends from the run's start on, and gives what it heard until the run's stop; an error ends the run.
-    pub async fn run(mut self) -> Result<(usize, Heard)> {
-        let traffic = Arc::clone(&self.traffic);
-        let done = async {
-            self.listen(&traffic.start).await?;
-            if traffic.tallies[self.n].plan.sends {
-                for _ in 0..traffic.in_flight {
-                    self.send_next().await?;
-                }
+    /// The frame that joins the lane's room: with nothing of before, or from where it is.
+    pub fn join_frame(&self, n: usize) -> String {
+        let lane = &self.lanes[n];
+        let Room { id, epoch, .. } = &self.rooms[lane.plan.room];
+        match &lane.state().heard {
+            None => format!(r#"{{"type":"join","room":{id},"limit":0}}"#),
+            Some(heard) => {
+                format!(r#"{{"type":"join","room":{id},"after":{},"epoch":"{epoch}"}}"#, heard.last())
             }
-            self.listen(&traffic.stop).await
-        };
-        match done.await {
-            Ok(()) => Ok((self.n, self.heard)),
-            Err(why) => Err(format!("socket {}: {why}", self.n)),
         }
     }
 
-    async fn listen(&mut self, end: &CancellationToken) -> Result<()> {
-        let mut end = pin!(end.cancelled());
+    /// A lane that sends does so by this socket from now on; it is opened once.
+    pub fn attach(&self, n: usize, socket: &Lean) {
+        if self.lanes[n].plan.sends {
+            let _ = self.lanes[n].out.set(socket.out());
+        }
+    }
+
+    /// Reads until the socket's end, which is an error.
+    pub async fn run(&self, n: usize, mut socket: Lean) -> Result<()> {
+        let sends = self.lanes[n].plan.sends;
         loop {
-            let text = tokio::select! {
-                biased;
-                text = self.socket.next_text() => text.map_err(|closed| format!("{closed:?}"))?,
-                () = &mut end => return Ok(()),
+            let done = match sends {
+                true => socket.read_and_write(|frames| self.take(n, frames)).await,
+                false => socket.read(|frames| self.take(n, frames)).await,
             };
-            let frame: Frame = serde_json::from_str(&text).map_err(|error| format!("{error} in {text}"))?;
-            let name = || {
-                let name = frame.nonce.as_deref().and_then(Name::parse);
-                name.ok_or_else(|| format!("not named by a socket of this run: {text}"))
-            };
-            match frame.kind.as_ref() {
-                "chat_message" => self.heard(frame.seq, name()?)?,
-                "ack" => self.acked(frame.seq, name()?).await?,
-                "error" => return Err(format!("refused (does the server have a bench's limits? see --help): {text}")),
-                "reconnect" | "removed" => return Err(format!("sent away: {text}")),
+            done.map_err(|why| format!("socket {n}: {why}"))?;
+        }
+    }
+
+    /// What one read gave.
+    pub fn take(&self, n: usize, frames: &mut Frames<'_>) -> Result<()> {
+        let lane = &self.lanes[n];
+        let mut batch = Batch { now: self.micros(), n, told: 0, acked: 0, receipts: None };
+        let mut state = lane.state();
+        for frame in frames {
+            let frame = frame?;
+            match scan::kind(frame)?.as_ref() {
+                "chat_message" => self.told(&mut state, &mut batch, scan::message(frame)?)?,
+                "ack" => self.acked_one(&mut state, &mut batch, scan::message(frame)?)?,
+                "joined" => self.joined(&mut state, &mut batch, frame)?,
+                "user_join" | "user_leave" | "user_count" | "user_list" => {
+                    self.announcements.fetch_add(1, Relaxed);
+                }
+                "error" => return Err(refused(frame)),
+                "reconnect" | "removed" => return Err(scan::wrong("sent away", frame)),
                 _ => {}
             }
         }
-    }
-
-    fn heard(&mut self, seq: u64, name: Name) -> Result<()> {
-        self.heard.hear(seq)?;
-        let tally = &self.traffic.tallies[self.n];
-        tally.last.store(self.heard.last(), Relaxed);
-        tally.heard.fetch_add(1, Relaxed);
-        self.traffic.receipts.record(self.n, name.micros, self.traffic.micros());
+        if let Some(heard) = &state.heard {
+            lane.last.store(heard.last(), Relaxed);
+        }
+        lane.heard.fetch_add(batch.told, Relaxed);
+        // After the next ones are counted as sent, so that a lane never looks idle in between.
+        lane.acked.fetch_add(batch.acked, Relaxed);
         Ok(())
     }
 
-    async fn acked(&mut self, seq: u64, name: Name) -> Result<()> {
-        let traffic = Arc::clone(&self.traffic);
-        let tally = &traffic.tallies[self.n];
-        if name.lane != self.n || name.n >= tally.sent.load(Relaxed) {
+    /// Writes one send and leaves it with what waits; `micros` is when it was due.
+    pub fn feed(&self, n: usize, micros: u64) -> Result<()> {
+        let lane = &self.lanes[n];
+        let name = Name { lane: n, n: lane.sent.fetch_add(1, Relaxed), micros };
+        let Some(out) = lane.out.get() else { return Err(format!("socket {n} sends before it is open")) };
+        let mut frame = Vec::with_capacity(self.content.len() + 128);
+        let room = self.rooms[lane.plan.room].id;
+        frame.extend_from_slice(format!(r#"{{"type":"send","room":{room},"nonce":""#).as_bytes());
+        name.write(&mut frame);
+        frame.extend_from_slice(br#"","content":""#);
+        frame.extend_from_slice(self.content.as_bytes());
+        frame.extend_from_slice(br#""}"#);
+        out.feed(&frame);
+        Ok(())
+    }
+
+    pub fn push(&self, n: usize) -> Result<()> {
+        self.lanes[n].out.get().map_or(Ok(()), |out| out.push()).map_err(|why| format!("socket {n}: {why}"))
+    }
+
+    fn told<'a>(&'a self, state: &mut State, batch: &mut Batch<'a>, message: Message) -> Result<()> {
+        let room = self.lanes[batch.n].plan.room;
+        if self.lanes.get(message.name.lane).is_none_or(|sender| sender.plan.room != room) {
+            return Err(format!("told a message of another room: {message:?}"));
+        }
+        let Some(heard) = &mut state.heard else { return Err(format!("told {message:?} without having joined")) };
+        heard.hear(message)?;
+        batch.told += 1;
+        let (now, n) = (batch.now, batch.n);
+        batch.receipts.get_or_insert_with(|| self.receipts.recorder(n)).record(message.name.micros, now);
+        Ok(())
+    }
+
+    fn acked_one(&self, state: &mut State, batch: &mut Batch<'_>, Message { seq, name, .. }: Message) -> Result<()> {
+        let lane = &self.lanes[batch.n];
+        if name.lane != batch.n || name.n >= lane.sent.load(Relaxed) {
             return Err(format!("an ack for {name:?}, which was not sent here"));
         }
-        traffic.acks.record(self.n, name.micros, traffic.micros());
-        traffic.heads[tally.plan.room].fetch_max(seq, Relaxed);
-        if let Some((n, at)) = self.acked.replace((name.n, seq)).filter(|(n, at)| (*n < name.n) != (*at < seq)) {
-            return Err(format!("send {n} took seq {at} and send {} seq {seq}: out of order", name.n));
+        if let Some((n, at)) = state.acked.replace((name.n, seq)).filter(|(n, at)| *n >= name.n || *at >= seq) {
+            return Err(format!("send {n} took seq {at} and then send {} seq {seq}: out of order", name.n));
         }
-        if traffic.sending.load(Relaxed) {
-            self.send_next().await?;
-        }
-        // After the next one is counted, so that a lane never looks idle in between.
-        tally.acked.fetch_add(1, Relaxed);
-        Ok(())
+        self.acks.recorder(batch.n).record(name.micros, batch.now);
+        self.heads[lane.plan.room].fetch_max(seq, Relaxed);
+        self.sums[lane.plan.room].fetch_add(name.mark(seq), Relaxed);
+        batch.acked += 1;
+        if self.sending.load(Relaxed) { self.feed(batch.n, batch.now) } else { Ok(()) }
     }
 
-    async fn send_next(&mut self) -> Result<()> {
-        let Traffic { tallies, rooms, content, .. } = self.traffic.as_ref();
-        let tally = &tallies[self.n];
-        let (lane, n, micros) = (self.n, tally.sent.fetch_add(1, Relaxed), self.traffic.micros());
-        let room = rooms[tally.plan.room].id;
-        let frame = format!(r#"{{"type":"send","room":{room},"nonce":"{lane}.{n}.{micros}","content":"{content}"}}"#);
-        self.socket.feed_text(frame).await
+    fn joined(&self, state: &mut State, batch: &mut Batch<'_>, frame: &[u8]) -> Result<()> {
+        let joined = scan::joined(frame)?;
+        match &mut state.heard {
+            None => state.heard = Some(Heard::after(joined.seq)),
+            Some(heard) => {
+                for message in joined.messages()? {
+                    heard.hear(message)?;
+                    batch.told += 1;
+                }
+            }
+        }
+        state.joined = Some(joined.seq);
+        Ok(())
     }
 }
 
-impl Name {
-    fn parse(nonce: &str) -> Option<Self> {
-        let mut parts = nonce.split('.');
-        let mut next = || parts.next()?.parse::<u64>().ok();
-        Some(Self { lane: usize::try_from(next()?).ok()?, n: next()?, micros: next()? })
+/// What is counted once for all frames of a read.
+struct Batch<'a> {
+    n: usize,
+    now: u64,
+    told: u64,
+    acked: u64,
+    receipts: Option<Recorder<'a>>,
+}
+
+impl Lane {
+    fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            sent: 0.into(),
+            acked: 0.into(),
+            heard: 0.into(),
+            last: 0.into(),
+            out: OnceLock::new(),
+            state: Mutex::default(),
+        }
     }
+
+    /// At least once.
+    pub fn has_joined(&self) -> bool {
+        self.state().heard.is_some()
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Up to where the last answer to a join tells, once.
+    pub fn take_joined(&mut self) -> Option<u64> {
+        self.joined.take()
+    }
+}
+
+/// A frame that was refused, and what to change.
+fn refused(frame: &[u8]) -> String {
+    let advice = match scan::code(frame) {
+        "rate_limited" => " (raise limits.messages_per_s and limits.message_burst of the server)",
+        "too_large" => " (raise limits.content_chars, limits.frame_bytes or limits.rooms_per_socket of the server)",
+        "unavailable" => " (the server's database is too slow or gone; see node.append_timeout_ms, node.append_queue)",
+        _ => "",
+    };
+    scan::wrong(&format!("refused{advice}"), frame)
 }

@@ -61,8 +61,8 @@ impl Store for Postgres {
         users::by_id(&self.pool, user).await
     }
 
-    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>> {
-        users::by_issuer(&self.pool, issuer, subject).await
+    async fn accounts_by_issuer(&self, names: &[(String, String)]) -> Result<Vec<Option<Account>>> {
+        users::by_issuers(&self.pool, names).await
     }
 
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
@@ -178,7 +178,7 @@ impl Store for Postgres {
         rooms::renew_epoch(&self.pool, room, old).await
     }
 
-    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
         nodes::beat(&self.pool, beat, window).await
     }
 

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::super::*;
 use super::pool::Pool;
-use super::rows::{get, milliseconds};
+use super::rows::{get, milliseconds, time};
 
 /// A standby answers too, but nothing can be stored there.
 pub async fn ping(pool: &Pool) -> Result<()> {
@@ -32,7 +32,7 @@ pub async fn durability_risks(pool: &Pool) -> Result<Vec<DurabilityRisk>> {
 }
 
 /// Rows of nodes that died without a word go after a day.
-pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
     let rows = pool
         .query(
             "WITH own AS (
@@ -43,9 +43,9 @@ pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Vec<
              ), dead AS (
                  DELETE FROM nodes WHERE seen_at < now() - interval '1 day' AND incarnation <> $1
              )
-             SELECT * FROM own
+             SELECT *, clock_timestamp() FROM own
              UNION ALL
-             SELECT incarnation, name, version, broker_ok, draining FROM nodes
+             SELECT incarnation, name, version, broker_ok, draining, clock_timestamp() FROM nodes
              WHERE seen_at >= now() - $6 * interval '1 millisecond' AND incarnation <> $1",
             &[
                 &beat.incarnation,
@@ -57,7 +57,8 @@ pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Vec<
             ],
         )
         .await?;
-    rows.iter().map(node).collect()
+    let row = rows.first().ok_or_else(|| StoreError::Internal("a node wrote its row and was not told of it".into()))?;
+    Ok(Beaten { at: time(row, 5)?, nodes: rows.iter().map(node).collect::<Result<_>>()? })
 }
 
 pub async fn forget(pool: &Pool, incarnation: &str) -> Result<()> {

@@ -81,6 +81,8 @@ pub async fn page(pool: &Pool, user: UserId, limit: u32, cursor: Option<&str>) -
 
 /// Looks and makes members in one statement. What it inserts it does not see, so a new member's mark is the head and
 /// nothing is unread.
+/// Each look-up is one of an index for each pair (`LATERAL … OFFSET 0`): left to itself the planner reads all members of
+/// a large room instead.
 pub async fn enter(pool: &Pool, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>> {
     let users: Vec<i64> = pairs.iter().map(|(user, _)| user.0).collect();
     let (ids, slugs): (Vec<_>, Vec<_>) = pairs.iter().map(|(_, room)| columns(room)).unzip();
@@ -103,10 +105,14 @@ pub async fn enter(pool: &Pool, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::
                          WHERE r.deleted_at IS NULL AND r.id = coalesce(p.id, (
                              SELECT s.id FROM rooms s WHERE s.slug = p.slug AND s.deleted_at IS NULL))
                      ) r ON true
-                     LEFT JOIN users u ON u.id = p.user_id
-                     LEFT JOIN members m ON m.room_id = r.id AND m.user_id = p.user_id
-                     LEFT JOIN bans b ON b.room_id = r.id AND b.user_id = p.user_id
-                         AND (b.until IS NULL OR b.until > clock_timestamp())
+                     LEFT JOIN LATERAL (SELECT * FROM users u WHERE u.id = p.user_id OFFSET 0) u ON true
+                     LEFT JOIN LATERAL (
+                         SELECT * FROM members m WHERE m.room_id = r.id AND m.user_id = p.user_id OFFSET 0
+                     ) m ON true
+                     LEFT JOIN LATERAL (
+                         SELECT * FROM bans b WHERE b.room_id = r.id AND b.user_id = p.user_id
+                             AND (b.until IS NULL OR b.until > clock_timestamp()) OFFSET 0
+                     ) b ON true
                  ), entered AS (
                      INSERT INTO members (room_id, user_id, role, last_read)
                      SELECT DISTINCT p.room_id, p.user_id, 'member', c.seq
@@ -117,9 +123,11 @@ pub async fn enter(pool: &Pool, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::
                  SELECT p.verdict, ",
                 info_columns!("p.user_id"),
                 " FROM pair p
-                 LEFT JOIN rooms r ON r.id = p.room_id
-                 LEFT JOIN room_clocks c ON c.room_id = p.room_id
-                 LEFT JOIN members m ON m.room_id = p.room_id AND m.user_id = p.user_id
+                 LEFT JOIN LATERAL (SELECT * FROM rooms r WHERE r.id = p.room_id OFFSET 0) r ON true
+                 LEFT JOIN LATERAL (SELECT * FROM room_clocks c WHERE c.room_id = p.room_id OFFSET 0) c ON true
+                 LEFT JOIN LATERAL (
+                     SELECT * FROM members m WHERE m.room_id = p.room_id AND m.user_id = p.user_id OFFSET 0
+                 ) m ON true
                  ORDER BY p.n"
             ),
             &[&users, &ids, &slugs],

@@ -40,14 +40,25 @@ pub async fn by_id(pool: &Pool, user: UserId) -> Result<Option<Account>> {
     row.as_ref().map(account).transpose()
 }
 
-pub async fn by_issuer(pool: &Pool, issuer: &str, subject: &str) -> Result<Option<Account>> {
-    let row = pool
-        .first(
-            "SELECT id, username, role, password_hash, disabled FROM users WHERE issuer = $1 AND subject = $2",
-            &[&issuer, &subject],
+pub async fn by_issuers(pool: &Pool, names: &[(String, String)]) -> Result<Vec<Option<Account>>> {
+    let (issuers, subjects): (Vec<&str>, Vec<&str>) =
+        names.iter().map(|(issuer, subject)| (issuer.as_str(), subject.as_str())).unzip();
+    let rows = pool
+        .query(
+            "SELECT u.id, u.username, u.role, u.password_hash, u.disabled, n.place
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n (issuer, subject, place)
+             CROSS JOIN LATERAL (
+                 SELECT * FROM users u WHERE u.issuer = n.issuer AND u.subject = n.subject OFFSET 0
+             ) u",
+            &[&issuers, &subjects],
         )
         .await?;
-    row.as_ref().map(account).transpose()
+    let mut found = vec![None; names.len()];
+    for row in &rows {
+        let place: i64 = get(row, 5)?;
+        found[usize::try_from(place - 1).unwrap_or_default()] = Some(account(row)?);
+    }
+    Ok(found)
 }
 
 pub async fn set_password(pool: &Pool, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {

@@ -103,9 +103,9 @@ impl Store for Sqlite {
         self.threads.read(move |db| users::by_id(db, user)).await
     }
 
-    async fn account_by_issuer(&self, issuer: &str, subject: &str) -> Result<Option<Account>> {
-        let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
-        self.threads.read(move |db| users::by_issuer(db, &issuer, &subject)).await
+    async fn accounts_by_issuer(&self, names: &[(String, String)]) -> Result<Vec<Option<Account>>> {
+        let names = names.to_vec();
+        self.threads.read(move |db| names.iter().map(|name| users::by_issuer(db, name)).collect()).await
     }
 
     async fn set_password(&self, user: UserId, hash: &str, keep: Option<&str>) -> Result<Option<Vec<String>>> {
@@ -244,7 +244,7 @@ impl Store for Sqlite {
         self.threads.write(move |db| rooms::renew_epoch(db, room, &old)).await
     }
 
-    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+    async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
         let beat = beat.clone();
         self.threads.write(move |db| nodes::beat(db, &beat, window)).await
     }

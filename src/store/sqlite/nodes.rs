@@ -24,21 +24,15 @@ pub fn durability_risks(db: &Connection) -> Result<Vec<DurabilityRisk>> {
 }
 
 /// Rows of processes that died without a word go after a day.
-pub fn beat(db: &Connection, beat: &NodeBeat, window: Duration) -> Result<Vec<NodeBeat>> {
+pub fn beat(db: &Connection, beat: &NodeBeat, window: Duration) -> Result<Beaten> {
+    let now = Timestamp::now();
     db.prepare_cached(
         "INSERT INTO nodes (incarnation, name, version, broker_ok, draining, started_at, seen_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
          ON CONFLICT (incarnation) DO UPDATE
          SET broker_ok = excluded.broker_ok, draining = excluded.draining, seen_at = excluded.seen_at",
     )?
-    .execute(params![
-        beat.incarnation,
-        beat.name,
-        beat.version,
-        beat.broker_ok,
-        beat.draining,
-        Timestamp::now().0
-    ])?;
+    .execute(params![beat.incarnation, beat.name, beat.version, beat.broker_ok, beat.draining, now.0])?;
     db.prepare_cached("DELETE FROM nodes WHERE seen_at < ?")?.execute([ago(DAY)])?;
     let mut statement = db.prepare_cached(
         "SELECT incarnation, name, version, broker_ok, draining FROM nodes WHERE seen_at >= ? OR incarnation = ?",
@@ -52,7 +46,7 @@ pub fn beat(db: &Connection, beat: &NodeBeat, window: Duration) -> Result<Vec<No
             draining: row.get(4)?,
         })
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    Ok(Beaten { at: now, nodes: rows.collect::<rusqlite::Result<_>>()? })
 }
 
 pub fn forget(db: &Connection, incarnation: &str) -> Result<()> {

@@ -43,7 +43,7 @@ pub fn by_id(db: &Connection, user: UserId) -> Result<Option<Account>> {
         .optional()?)
 }
 
-pub fn by_issuer(db: &Connection, issuer: &str, subject: &str) -> Result<Option<Account>> {
+pub fn by_issuer(db: &Connection, (issuer, subject): &(String, String)) -> Result<Option<Account>> {
     Ok(db
         .prepare_cached(
             "SELECT id, username, role, password_hash, disabled FROM users WHERE issuer = ? AND subject = ?",
@@ -73,9 +73,14 @@ pub fn set_disabled(db: &Connection, user: UserId, disabled: bool) -> Result<boo
     let changed =
         db.prepare_cached("UPDATE users SET disabled = ? WHERE id = ?")?.execute(params![disabled, user.0])?;
     if changed > 0 && disabled {
+        let now = Timestamp::now();
+        // First, so that whoever reads of its login sessions knows why they ended.
+        db.prepare_cached("INSERT INTO revocations (at, user_id) VALUES (?, ?)")?.execute([now.0, user.0])?;
+        db.prepare_cached(
+            "INSERT INTO revocations (at, login_session_id) SELECT ?, id FROM login_sessions WHERE user_id = ?",
+        )?
+        .execute([now.0, user.0])?;
         db.prepare_cached("DELETE FROM login_sessions WHERE user_id = ?")?.execute([user.0])?;
-        db.prepare_cached("INSERT INTO revocations (at, user_id) VALUES (?, ?)")?
-            .execute([Timestamp::now().0, user.0])?;
     }
     Ok(changed > 0)
 }

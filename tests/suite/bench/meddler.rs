@@ -15,6 +15,8 @@ pub enum Fault {
     Doubles,
     /// It comes after the eleventh.
     Swaps,
+    /// In its place, at its seq, stands another message of the same sender.
+    Mistakes,
 }
 
 const TENTH: u32 = 10;
@@ -70,13 +72,17 @@ async fn tell(node: OwnedReadHalf, mut program: OwnedWriteHalf, fault: Fault) ->
     let mut messages = 0;
     let mut held = Vec::new();
     loop {
-        let frame = frame(&mut node).await?;
+        let mut frame = frame(&mut node).await?;
         let is_message = frame.windows(14).any(|part| part == b"\"chat_message\"");
         messages += u32::from(is_message);
         match fault {
             Fault::Loses if is_message && messages == TENTH => {}
             Fault::Doubles if is_message && messages == TENTH => program.write_all(&frame.repeat(2)).await?,
             Fault::Swaps if is_message && messages == TENTH => held = frame,
+            Fault::Mistakes if is_message && messages == TENTH => {
+                rename(&mut frame);
+                program.write_all(&frame).await?;
+            }
             _ => {
                 program.write_all(&frame).await?;
                 if is_message {
@@ -85,6 +91,13 @@ async fn tell(node: OwnedReadHalf, mut program: OwnedWriteHalf, fault: Fault) ->
             }
         }
     }
+}
+
+/// Makes the message the one before or after it: the last digit of the number in its nonce, `lane.number.time`.
+fn rename(frame: &mut [u8]) {
+    let nonce = frame.windows(9).position(|part| part == b"\"nonce\":\"").expect("a nonce") + 9;
+    let dots: Vec<usize> = (nonce..frame.len()).filter(|at| frame[*at] == b'.').take(2).collect();
+    frame[dots[1] - 1] ^= 1;
 }
 
 /// One frame as it stands: two bytes, perhaps a longer length, the payload (a server does not mask it).

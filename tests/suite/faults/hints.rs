@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::trial::{HEALED, NOTICED, READER, THIRD, THROUGH_DATABASE, Trial, WRITER};
+use super::trial::{HEALED, NOTICED, READER, THIRD, THROUGH_DATABASE, Trial, WRITER, joined};
 use crate::support::cluster::Cluster;
 use crate::support::measure::SLACK;
 use crate::support::proxy::Way;
 
 /// What makes one node unready must have lasted so long, and is told soon after.
-const UNREADY_AFTER: Duration = Duration::from_secs(10);
-const UNREADY_WITHIN: Duration = Duration::from_secs(16);
+pub const UNREADY_AFTER: Duration = Duration::from_secs(10);
+pub const UNREADY_WITHIN: Duration = Duration::from_secs(16);
 
 fn proxied() -> crate::support::cluster::Builder {
     Cluster::of(3).redis_proxied(READER)
@@ -34,6 +34,25 @@ async fn the_last_hint_is_lost_and_nothing_follows() {
     let repairs = trial.cluster.nodes[READER].metric("salon_beacon_repairs_total").await;
     assert!(repairs >= 2.0, "an operator can see it: {repairs}");
     watch.always_well(&[READER, WRITER, THIRD]);
+    trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_is_told_what_the_hints_have_not_told() {
+    let mut trial = Trial::start("hint dropped, then a join without a cursor", proxied()).await;
+    trial.cluster.redis_proxy(READER).swallow("acknowledged elsewhere");
+    let mut newcomer = joined(&trial.cluster, READER, &trial.people[1], &trial.room).await;
+    for round in 0..5 {
+        let content = format!("acknowledged elsewhere {round}");
+        trial.say(&content).await;
+        let asked = Instant::now();
+        let told = newcomer.join(&trial.room).await.expect("an answer");
+        let last = told["messages"].as_array().and_then(|messages| messages.last()).expect("messages");
+        assert_eq!(last["content"], json!(content), "{told}");
+        trial.measured("joined and told", asked.elapsed(), THROUGH_DATABASE);
+        trial.hears(&content, HEALED * SLACK).await;
+    }
+    assert!(trial.cluster.redis_proxy(READER).swallowed() >= 5, "no hint was lost, so nothing was tested");
     trial.end().await;
 }
 
@@ -90,7 +109,7 @@ async fn one_node_is_cut_off_from_redis() {
     trial.cluster.redis_proxy(READER).refuse();
     trial.across("cut off", "delivered to the node that is cut off", NOTICED + THROUGH_DATABASE).await;
     // The other way too: what is said on that node reaches the others.
-    let mut other = super::trial::joined(&trial.cluster, THIRD, &trial.people[1], &trial.room).await;
+    let mut other = joined(&trial.cluster, THIRD, &trial.people[1], &trial.room).await;
     let sent = Instant::now();
     let frame = json!({"type": "send", "room": trial.room, "content": "from inside"});
     assert_eq!(trial.reader.ask(frame).await.expect("an ack")["type"], "ack");
@@ -108,13 +127,13 @@ async fn one_node_is_cut_off_from_redis() {
 }
 
 #[track_caller]
-fn unready_in_time(trial: &Trial, began: Instant) {
+pub fn unready_in_time(trial: &Trial, began: Instant) {
     let took = began.elapsed();
     assert!(took >= UNREADY_AFTER, "unready after {took:?} already: the balancer must not be sent about by a moment");
     trial.measured("that node alone is unready", took, UNREADY_WITHIN);
 }
 
-async fn ready_again(trial: &Trial) {
+pub async fn ready_again(trial: &Trial) {
     let took = trial.until_readiness(READER, 200, &[], NOTICED * SLACK).await;
     trial.measured("ready again", took, NOTICED);
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::database::assert_sockets_stayed;
 use super::trial::{HEALED, READER, THIRD, Trial, WRITER, joined};
 use crate::support::cluster::Cluster;
 use crate::support::measure::SLACK;
@@ -42,6 +43,7 @@ async fn a_node_killed_between_commit_and_publish() {
 async fn a_node_killed_before_commit() {
     let holding = Cluster::of(3).node_env(WRITER, "FAILPOINTS", "before-commit=return(hold:never stored)");
     let mut trial = Trial::start("kill -9 before COMMIT of the last message", holding).await;
+    let watch = trial.watch();
     let nonce = unique("nonce");
     trial.writer.send(trial.frame("never stored", &nonce)).await.expect("it is sent");
     // The answer says that it has been at the point, for it is what `unavailable` comes of.
@@ -52,6 +54,7 @@ async fn a_node_killed_before_commit() {
     retried(&mut trial, "never stored", &nonce, false).await;
     trial.was_said("never stored");
     trial.hears("never stored", HEALED * SLACK).await;
+    watch.always_ready(&[READER, THIRD]);
     trial.end().await;
 }
 
@@ -62,16 +65,31 @@ async fn retried(trial: &mut Trial, content: &str, nonce: &str, stored: bool) {
     assert_eq!((&ack["type"], &ack["duplicate"]), (&json!("ack"), &json!(stored)), "{ack}");
 }
 
-/// What is said between the subscription and the head is in one of them.
+/// What is said after the subscription stands and before the head is read is told by the head, what is said after that
+/// and before the room is open by the hints.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_opens_while_people_talk_in_it() {
-    let point = "before-head=return(1500:held-open)";
+    let points = "before-head=return(1500:held-before);after-head=return(1500:held-after)";
     // Without the beacon, which would mend what this is about.
-    let builder = Cluster::of(2).node_env(READER, "FAILPOINTS", point);
+    let builder = Cluster::of(2).node_env(READER, "FAILPOINTS", points);
     let cluster = builder.env("SALON_NODE__BEACON_INTERVAL_MS", "60000").start().await;
+    opens_while_people_talk(&cluster, "before-head", "held-before").await;
+    opens_while_people_talk(&cluster, "after-head", "held-after").await;
+}
+
+/// The reader's node has told its log that it is held there.
+async fn until_held(cluster: &Cluster, point: &str) {
+    let began = Instant::now();
+    while !cluster.nodes[READER].log().contains(point) {
+        assert!(began.elapsed() < PATIENCE, "nothing was held {point}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn opens_while_people_talk(cluster: &Cluster, point: &str, held: &str) {
     let (reader, writer) = (cluster.user(READER, "reader").await, cluster.user(WRITER, "writer").await);
-    let room = writer.http.create_room(&unique("held-open"), "public").await.expect("a room").slug;
-    let mut writing = joined(&cluster, WRITER, &writer, &room).await;
+    let room = writer.http.create_room(&unique(held), "public").await.expect("a room").slug;
+    let mut writing = joined(cluster, WRITER, &writer, &room).await;
     let reading = tokio::spawn({
         let url = cluster.url(READER);
         let room = room.clone();
@@ -82,6 +100,7 @@ async fn a_room_opens_while_people_talk_in_it() {
             (socket, answer)
         }
     });
+    until_held(cluster, point).await;
     let mut said = Vec::new();
     // It ends before the room is let go on, so that nothing later can reveal a hole.
     for _ in 0..20 {
@@ -99,6 +118,44 @@ async fn a_room_opens_while_people_talk_in_it() {
         heard.extend(contents(&frame));
     }
     assert_eq!(heard, said);
+}
+
+/// Only that socket goes. What it said before is stored and told, and its end is told as any other is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sockets_task_panics() {
+    /// A clean leave is told by then, with the grace that hides a reload.
+    const LEFT: Duration = Duration::from_secs(5 + 3);
+    const ROUNDS: usize = 3;
+    /// The reader there, and a third of the load.
+    const SOCKETS: f64 = 3.0;
+    let panicking = Cluster::of(3).node_env(READER, "FAILPOINTS", "frame=return(panic:a frame that panics)");
+    let mut trial = Trial::start("a panic in one socket's task", panicking).await;
+    let watch = trial.watch();
+    let tasks = trial.cluster.nodes[READER].metric("salon_tasks").await;
+    let carol = trial.cluster.user(READER, "carol").await;
+    let began = Instant::now();
+    for round in 0..ROUNDS {
+        let mut doomed = joined(&trial.cluster, READER, &carol, &trial.room).await;
+        let content = format!("said before {round}");
+        doomed.send(trial.frame(&content, &content)).await.expect("it is sent");
+        doomed.send(json!({"type": "ping", "ref": "a frame that panics"})).await.expect("it is sent");
+        doomed.closed(PATIENCE).await.expect("its socket goes");
+        trial.was_said(&content);
+        trial.hears(&content, HEALED * SLACK).await;
+    }
+    let panicked = Instant::now();
+    assert_eq!(trial.cluster.nodes[READER].log().matches("panicked at").count(), ROUNDS, "it did not panic");
+    let name = carol.user.username.as_str();
+    let left = |frame: &Value| frame["type"] == "user_leave" && frame["user"] == name;
+    trial.reader.expect_where("the leave", LEFT * SLACK, left).await.expect("told");
+    trial.measured("its leave is told", panicked.elapsed(), LEFT);
+    trial.works().await;
+    // Nothing of them is left: no socket, no task.
+    trial.until_metric(READER, "salon_sockets", |now| now <= SOCKETS, PATIENCE).await;
+    trial.until_metric(READER, "salon_tasks", |now| now <= tasks + 3.0, PATIENCE).await;
+    println!("fault: {ROUNDS} panics within {:?}", panicked - began);
+    watch.always_well(&[READER, WRITER, THIRD]);
+    assert_sockets_stayed(&trial.end().await);
 }
 
 /// Shorter than two missed probes: after those another link takes over, and this one's losses are never told.

@@ -1,31 +1,26 @@
-//! Nodes that die, come back under their name, or have a clock that is wrong.
+//! Nodes that die, or come back under their name.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use salon::engine::http::Account;
-use salon::engine::socket::{Incoming, Opening};
-use salon::engine::workload::{Mix, Pace, Plan, Stop};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use salon::engine::socket::Incoming;
+use salon::engine::workload::{Pace, Plan, Stop};
+use serde_json::Value;
 use tokio::time::sleep;
 
-use super::database::{PROGRESS, QUIET, cluster_on, joined, urls, well};
+use super::database::{PROGRESS, QUIET, joined, well};
+use super::trial::Watch;
 use crate::support::cluster::{Cluster, assert_green};
 use crate::support::measure::{SLACK, measured};
 use crate::support::node::unique;
-use crate::support::postgres::Postgres;
 
 /// The others go on at once; this is what the load itself needs for so many acks.
 const GOES_ON: Duration = Duration::from_secs(5);
 
 /// Presence is right again by then after a node's end.
 const PRESENCE: Duration = Duration::from_secs(15);
-
-/// How far two machines' clocks may be apart without anybody being wrong.
-const CLOCKS: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_random_node_is_killed_every_few_seconds() {
@@ -79,6 +74,7 @@ async fn a_node_restarted_under_its_name_leaves_no_ghost_and_wipes_nobody() {
     watching.drained().await.expect("alive");
     watching.passed.clear();
 
+    let watch = Watch::start(vec![cluster.url(0)]);
     cluster.kill9(1);
     let killed = Instant::now();
     sleep(Duration::from_secs(2)).await;
@@ -106,6 +102,7 @@ async fn a_node_restarted_under_its_name_leaves_no_ghost_and_wipes_nobody() {
         online(&cluster, node, &ann, &room, 2, Duration::ZERO).await;
         well(&cluster.nodes[node]).await;
     }
+    watch.always_well(&[0]);
     drop(back);
 }
 
@@ -119,79 +116,5 @@ async fn online(cluster: &Cluster, node: usize, who: &Account, room: &str, wante
         }
         assert!(Instant::now() < deadline, "node {node} tells {told}, it should be {wanted}");
         sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Debian's `faketime`, for the wall clock alone: waits are by the other one, which nobody sets.
-fn faketime() -> String {
-    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|file| file.exists());
-    found.expect("the package faketime is installed").display().to_string()
-}
-
-fn timestamp(text: &str) -> OffsetDateTime {
-    OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_clock_of_a_node_is_an_hour_off() {
-    let library = faketime();
-    let off =
-        |by: &'static str| [("LD_PRELOAD", library.as_str()), ("FAKETIME", by), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-    let (ahead, behind) = (off("+1h"), off("-1h"));
-    let database = Postgres::shared().fresh_database().await;
-    let nodes = cluster_on(&database, &[&[], &ahead, &behind]).await;
-    let plan = Plan {
-        nodes: urls(&nodes),
-        prefix: unique("clocks"),
-        clients: 9,
-        stop: Stop::After(60),
-        pace: Pace::InFlight(2),
-        // Everybody stays where they logged in.
-        mix: Mix { cut: 0.0, ..Plan::default().mix },
-        ..Plan::default()
-    };
-    let began = OffsetDateTime::from(SystemTime::now());
-    let finished = plan.run(QUIET).await.expect("the workload ends");
-    let ended = OffsetDateTime::from(SystemTime::now());
-    assert_green("clocks an hour off", &finished, &nodes.iter().collect::<Vec<_>>());
-    for history in &finished.histories {
-        let times: Vec<_> = history.messages.iter().map(|message| timestamp(&message.created_at)).collect();
-        assert!(times.is_sorted(), "times are not in the order of the messages");
-        let real = times.iter().all(|at| (began - CLOCKS..=ended + CLOCKS).contains(at));
-        assert!(real, "a node's clock became a message's time: {times:?}");
-    }
-    for node in &nodes {
-        well(node).await;
-    }
-
-    // Logging in and chatting on the node itself, by whatever way one shows who one is.
-    for (number, node) in nodes.iter().enumerate() {
-        let person = Account::register(&node.url(), &unique("clock")).await.expect("registration");
-        let token = person.token().await.expect("a log-in");
-        let room = person.http.create_room(&unique("clock"), "public").await.expect("a room").slug;
-        let by_token = Opening::new(&node.url()).bearer(&token).welcomed().await.expect("a socket by token");
-        for mut socket in [by_token, joined(&node.url(), &person, &room).await] {
-            let ack = socket.ask(json!({"type": "send", "room": room, "content": "hi"})).await.expect("an answer");
-            assert_eq!(ack["type"], "ack", "{ack}");
-        }
-        let refreshed = person.http.post("/api/account/refresh", json!({})).await.expect("an answer");
-        assert_eq!(refreshed.status, 204, "{}", refreshed.json());
-        for (other, elsewhere) in nodes.iter().enumerate() {
-            let mover = Account::register(&node.url(), &unique("mover")).await.expect("registration");
-            let http = mover.http.at(&elsewhere.url());
-            let mut status = http.get("/api/account").await.expect("an answer").status;
-            println!("fault: clocks an hour off: a token of node {number} is answered {status} by node {other}");
-            assert!(number != other || status == 200, "{status}");
-            // A token from the future would outlive what is remembered of those who were put out.
-            assert!(number != 1 || other == 1 || status == 401, "{status}");
-            // At most they take it for expired: then what every client does on a 401 must heal it there.
-            if status == 401 {
-                let refreshed = http.post("/api/account/refresh", json!({})).await.expect("an answer");
-                assert_eq!(refreshed.status, 204, "{}", refreshed.json());
-                status = http.get("/api/account").await.expect("an answer").status;
-            }
-            assert_eq!(status, 200, "node {other} does not take who logged in on node {number}");
-        }
     }
 }

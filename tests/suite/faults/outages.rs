@@ -166,7 +166,7 @@ async fn all_online(trial: &Trial, node: usize, rooms: &[String]) {
         if right == rooms.len() {
             return;
         }
-        assert!(Instant::now() < deadline, "FLUSHALL: node {node} is right about {right} of {} rooms", rooms.len());
+        assert!(Instant::now() < deadline, "presence: node {node} is right about {right} of {} rooms", rooms.len());
         sleep(Duration::from_millis(50)).await;
     }
 }

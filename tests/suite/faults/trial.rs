@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use salon::engine::http::{Account, Http};
 use salon::engine::socket::{Opening, Socket};
-use salon::engine::workload::{Mix, Pace, Plan, Running, Stop};
+use salon::engine::workload::{Finished, Mix, Pace, Plan, Running, Stop};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::support::cluster::{Builder, Cluster, assert_green};
+use crate::support::haproxy::HaProxy;
 use crate::support::measure::{SLACK, counted, measured};
 use crate::support::node::{Node, unique};
 
@@ -49,6 +50,7 @@ pub struct Trial {
     pub reader: Socket,
     pub writer: Socket,
     pub people: [Account; 2],
+    balancer: Option<HaProxy>,
     /// What the reader should have heard, in order.
     said: Vec<String>,
     heard: Vec<String>,
@@ -70,11 +72,21 @@ struct Seen {
 impl Trial {
     /// A cluster that works, with load on it.
     pub async fn start(fault: &'static str, builder: Builder) -> Trial {
+        Self::on(fault, builder.start().await, None).await
+    }
+
+    /// The same, with the load coming through a balancer that goes by `/readyz`.
+    pub async fn behind_haproxy(fault: &'static str, builder: Builder) -> Trial {
         let cluster = builder.start().await;
+        let balancer = HaProxy::start(&cluster.urls()).await;
+        Self::on(fault, cluster, Some(balancer)).await
+    }
+
+    async fn on(fault: &'static str, cluster: Cluster, balancer: Option<HaProxy>) -> Trial {
         // Nobody breaks a connection but the fault.
         let mix = Mix { cut: 0.0, ..Plan::default().mix };
         let plan = Plan {
-            nodes: cluster.urls(),
+            nodes: balancer.as_ref().map_or_else(|| cluster.urls(), |balancer| vec![balancer.url()]),
             prefix: unique("load"),
             clients: 6,
             rooms: 2,
@@ -89,11 +101,16 @@ impl Trial {
         let reader = joined(&cluster, READER, &people[0], &room).await;
         let writer = joined(&cluster, WRITER, &people[1], &room).await;
         let (said, heard) = (Vec::new(), Vec::new());
-        let mut trial = Trial { cluster, fault, running, room, reader, writer, people, said, heard };
+        let mut trial = Trial { cluster, fault, running, room, reader, writer, people, balancer, said, heard };
         trial.say("before").await;
         trial.hears("before", PROGRESS).await;
         trial.works().await;
         trial
+    }
+
+    /// Only after [`Trial::behind_haproxy`].
+    pub fn balancer(&self) -> &HaProxy {
+        self.balancer.as_ref().expect("there is a balancer")
     }
 
     /// The writer says something; it must be acknowledged.
@@ -208,7 +225,7 @@ impl Trial {
     }
 
     /// The cluster works again, and nothing was lost, doubled or put out of order by what happened.
-    pub async fn end(mut self) {
+    pub async fn end(mut self) -> Finished {
         self.works().await;
         // One after the other, so that what only the beacon brings takes its whole interval every time.
         let mut times = Vec::new();
@@ -225,6 +242,7 @@ impl Trial {
         let nodes: Vec<&Node> = self.cluster.nodes.iter().collect();
         assert_green(self.fault, &finished, &nodes);
         counted(self.fault, "lost, doubled or out of order", finished.report.violations.len(), 0);
+        finished
     }
 
     /// Frames that were passed over on the way to another.
@@ -235,7 +253,7 @@ impl Trial {
 }
 
 impl Watch {
-    fn start(urls: Vec<String>) -> Watch {
+    pub fn start(urls: Vec<String>) -> Watch {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let writing = seen.clone();
         let task = tokio::spawn(async move {

@@ -40,6 +40,7 @@ pub struct Builder {
     clients_proxied: Vec<usize>,
     env: Vec<(String, String)>,
     node_env: Vec<(usize, String, String)>,
+    descriptors: HashMap<usize, u32>,
 }
 
 impl Cluster {
@@ -147,6 +148,12 @@ impl Builder {
         self
     }
 
+    /// How many file descriptors one node may have.
+    pub fn descriptors(mut self, node: usize, most: u32) -> Self {
+        self.descriptors.insert(node, most);
+        self
+    }
+
     pub async fn start(self) -> Cluster {
         let permit = CLUSTERS.acquire().await.expect("never closed");
         let database = Postgres::shared().fresh_database().await;
@@ -173,7 +180,7 @@ impl Builder {
             env.extend(self.env.iter().cloned());
             let own = self.node_env.iter().filter(|(number, ..)| *number == node);
             env.extend(own.map(|(_, key, value)| (key.clone(), value.clone())));
-            Settings { env, ..Settings::default() }
+            Settings { env, descriptors: self.descriptors.get(&node).copied(), ..Settings::default() }
         };
         let names: Vec<String> = (0..self.nodes).map(|node| format!("node-{node}")).collect();
         let starts = names.iter().enumerate().map(|(node, name)| {

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod browser;
 pub mod cluster;
 pub mod guardian;
+pub mod haproxy;
 pub mod measure;
 pub mod nginx;
 pub mod node;

@@ -161,10 +161,12 @@ pub async fn disabling_ends_and_tells(bed: &Bed) {
     // A log-in that was checked before and writes after.
     assert!(!bed.create_login_session(login_session(&alice, "late", HOUR)).await.unwrap());
     assert!(live(bed, &["a", "late"]).await.is_empty());
-    assert_eq!(told(bed).await, [Revoked::User(alice.id)]);
+    assert_eq!(told(bed).await, [Revoked::User(alice.id), Revoked::LoginSession("a".into())]);
+    let read = bed.recent_revocations(HOUR, None, 100).await.unwrap();
+    assert_eq!(read[0].at, read[1].at, "they ended with the account");
     assert!(bed.set_disabled(alice.id, false).await.unwrap());
     assert!(!bed.account_by_id(alice.id).await.unwrap().unwrap().disabled);
-    assert_eq!(bed.recent_revocations(HOUR, None, 100).await.unwrap().len(), 1);
+    assert_eq!(bed.recent_revocations(HOUR, None, 100).await.unwrap().len(), 2);
     assert!(!bed.set_disabled(UserId(999), true).await.unwrap());
 }
 
