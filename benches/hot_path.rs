@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use salon::model::{ChangeKind, Content, Message, Nonce, RoomId, Slug, Timestamp, UserId, Username};
+use salon::model::{ChangeKind, Content, Message, Nonce, Reactions, RoomId, Slug, Timestamp, UserId, Username};
 use salon::node::gate::{Delivery, Frame, Gate, Offer};
 use salon::node::queue::{Budget, Push, Queue, delivery_text};
 use salon::protocol::envelope::Envelope;
@@ -169,6 +169,8 @@ fn message() -> Message {
         deleted: false,
         reply_to: None,
         nonce: Some("17.4711".to_owned()),
+        mentions: Vec::new(),
+        reactions: Reactions::default(),
     }
 }
 
