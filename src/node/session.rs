@@ -404,8 +404,8 @@ mod tests {
     use super::*;
     use crate::model::{SiteRole, UserId};
 
-    #[test]
-    fn who_takes_nothing_of_what_is_told_once_is_ended() {
+    #[tokio::test]
+    async fn who_takes_nothing_of_what_is_told_once_is_ended() {
         let user = User { id: UserId(7), username: Username::from_stored("alice".into()), role: SiteRole::User };
         let proof = Proof { login_session: None, issued_at: None, expires_at: None };
         let session = Session::new(1, Kind::Socket, user, [127, 0, 0, 1].into(), proof, 100, Budget::new(1_000));
@@ -421,6 +421,8 @@ mod tests {
             assert!(!session.is_closing());
             session.unasked("x".repeat(40));
         }
+        let told = tokio::time::timeout(Duration::from_secs(5), session.closing()).await;
+        assert_eq!(told, Ok(Close::Stalled), "whoever waits for the end, being unable to write");
         assert!(matches!(session.work(1_000), Some(Work::Close(Close::Stalled))));
     }
 }

@@ -142,7 +142,6 @@ impl Builder {
     }
 
     /// A further setting of one node.
-    #[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "for tests that hold a node at a point"))]
     pub fn node_env(mut self, node: usize, key: &str, value: &str) -> Self {
         self.node_env.push((node, key.to_owned(), value.to_owned()));
         self
