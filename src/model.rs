@@ -14,7 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
 
-pub use emoji::{Emoji, REACTION_KINDS_MAX, REACTION_NAMES_MAX, Reaction, Reactions};
+pub use emoji::{Emoji, REACTION_KINDS_MAX, REACTION_NAMES_MAX, Reaction, ReactionCount, Reactions};
 pub use mention::{MENTIONS_MAX, mentioned};
 pub use username::{USERNAME_CHARS_MAX, Username};
 
@@ -24,11 +24,11 @@ pub const TOPIC_CHARS_MAX: usize = 250;
 pub const NONCE_CHARS_MAX: usize = 64;
 pub const REASON_CHARS_MAX: usize = 250;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(pub i64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RoomId(pub i64);
 
@@ -39,31 +39,37 @@ pub type Seq = u64;
 pub type MessageId = Seq;
 
 /// Milliseconds since 1970 in UTC; written as RFC 3339 with milliseconds.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-21T08:30:00.123Z")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
 /// Which life of a room's clock this is. Changes only when the clock went back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub String);
 
 /// A room's address: 1–64 lower-case letters or digits of any script, and `-`, with at least one letter.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 64)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Slug(String);
 
 /// 1–100 characters, not blank, trimmed.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct RoomName(String);
 
 /// 0–250 characters, trimmed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Topic(String);
 
 /// Why somebody was banned or muted: 0–250 characters, trimmed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Reason(String);
 
@@ -84,7 +90,7 @@ pub enum RoomRef {
     Slug(Slug),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoomKind {
     Public,
@@ -93,7 +99,7 @@ pub enum RoomKind {
 }
 
 /// A member's role in a room. The order is the order of power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Member,
@@ -102,14 +108,14 @@ pub enum Role {
 }
 
 /// A user's role on the whole site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SiteRole {
     User,
     Admin,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
     pub id: UserId,
     pub username: Username,
@@ -117,7 +123,7 @@ pub struct User {
 }
 
 /// What the last change of a message was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
     #[serde(rename = "chat_message")]
     Created,
@@ -152,7 +158,9 @@ pub struct Message {
     pub reactions: Reactions,
 }
 
-/// A room as one user sees it. `online` is presence's and is filled in by the node.
+/// A room as one user sees it.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Room)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RoomInfo {
     pub id: RoomId,
@@ -162,13 +170,15 @@ pub struct RoomInfo {
     pub kind: RoomKind,
     pub epoch: Epoch,
     pub seq: Seq,
-    /// `None`: not a member.
+    /// `null` for who is not a member.
+    #[schema(required)]
     pub role: Option<Role>,
     pub last_read: Seq,
     /// Messages by others with id > `last_read`, at most 100.
     pub unread: u32,
     /// Those among them that name the user, at most 100.
     pub mentions: u32,
+    /// Users; 0 when it cannot be known now.
     pub online: u32,
     /// The room's access version by which they see it.
     #[serde(skip)]

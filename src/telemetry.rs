@@ -206,6 +206,7 @@ macro_rules! table {
 
 table! {
     SOCKETS = "salon_sockets", Gauge, Count, "Sockets and event streams open on this node.";
+    EVENT_STREAMS = "salon_event_streams", Gauge, Count, "Event streams among them.";
     ROOMS = "salon_rooms_open", Gauge, Count, "Rooms that have sockets on this node.";
     MESSAGES = "salon_messages_total", Counter, Count ["outcome": "stored" "unchanged" "refused" "unknown"],
         "Sends, edits and deletions by outcome: stored, unchanged, refused, unknown.";
@@ -236,7 +237,7 @@ table! {
     QUEUE_OVERFLOWS = "salon_queue_overflows_total", Counter, Count,
         "Sessions turned back to catching up because their queue was full.";
     QUEUE_BYTES = "salon_queue_bytes", Gauge, Bytes, "Output waiting for all sockets of this node.";
-    CLOSES = "salon_closes_total", Counter, Count ["code": "1000" "1001" "1005" "1006" "1009" "1012" "4008" "4009" "4010" "4029" "4500" "4501" "4503"], "Sockets closed, by code.";
+    CLOSES = "salon_closes_total", Counter, Count ["code": "1000" "1001" "1005" "1006" "1009" "1012" "4008" "4009" "4010" "4029" "4500" "4501" "4503"], "Sockets and event streams that ended, by code.";
     ENVELOPES_UNKNOWN = "salon_envelopes_unknown_total", Counter, Count,
         "Hints of a format this version does not know.";
     HTTP_REQUESTS = "salon_http_requests_total", Counter, Count [met], "HTTP requests by method, route and status.";

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::Result;
 use super::checker::History;
+use super::observe::{Seen, saw};
 use super::wire::{Change, Room, User};
 
 /// A whole request and its answer take at most this, unless the caller says otherwise.
@@ -287,6 +288,13 @@ impl Call<'_> {
             .await
             .map_err(|_| format!("{} {}: no answer within {:?}", self.method, self.path, self.timeout))??;
         self.http.take_cookies(&answer.headers);
+        saw(&Seen::Answer {
+            method: self.method.as_str(),
+            path: &self.path,
+            status: answer.status,
+            content_type: answer.content_type(),
+            body: &answer.body,
+        });
         Ok(answer)
     }
 }

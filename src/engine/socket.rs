@@ -14,6 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::Result;
 use super::http::{Http, authority};
+use super::observe::{Seen, saw};
 use super::wire::text;
 
 /// How long a frame, an upgrade or a close is waited for unless the caller says otherwise.
@@ -187,7 +188,11 @@ impl Socket {
     /// Whatever comes next, for as long as it takes; pings are answered on the way.
     pub async fn next(&mut self) -> Incoming {
         match self.next_text().await {
-            Ok(text) => Incoming::Frame(parse(&text)),
+            Ok(text) => {
+                let frame = parse(&text);
+                saw(&Seen::Frame(&frame));
+                Incoming::Frame(frame)
+            }
             Err(Closed { code, reason }) => Incoming::Closed { code, reason },
         }
     }

@@ -81,7 +81,8 @@ pub struct Running {
     pub reader: Arc<Account>,
     drivers: JoinSet<Result<()>>,
     stop: Arc<AtomicBool>,
-    clock: Clock,
+    /// For who logs beside the clients.
+    pub clock: Clock,
 }
 
 /// A workload that has ended.

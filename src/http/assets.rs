@@ -14,6 +14,8 @@ const PAGE: &str = "index.html";
 #[folder = "web/"]
 // It tells node how to read our files when it tests them; no browser asks for it.
 #[exclude = "package.json"]
+// For programmers.
+#[exclude = "*.d.ts"]
 struct Files;
 
 /// The page: at `/`, and at `/r/{slug}`, where it opens that room by itself.

@@ -13,7 +13,8 @@ use super::rooms::encode;
 use crate::error::{Error, Result};
 use crate::model::{Message, MessageId, RoomRef, Slug};
 use crate::node::{Draft, Node, Told};
-use crate::protocol::frames::encode_change;
+use crate::protocol::frames::{ChangeText, encode_change};
+use crate::protocol::said::{NewContent, NewMessage};
 use crate::store::{Around, History};
 
 const PAGE_DEFAULT: u32 = 50;
@@ -25,6 +26,23 @@ struct Place {
     id: MessageId,
 }
 
+/// Which messages.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Where {
+    /// Older ones than this.
+    before: Option<MessageId>,
+    /// Newer ones than this; not together with `before`.
+    after: Option<MessageId>,
+    /// How many at most; over the maximum it is the maximum.
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+}
+
+/// A page of history, oldest first; by default the latest.
+#[utoipa::path(get, path = "/rooms/{room}/messages", tag = "messages", params(Where),
+    responses((status = 200, body = [ChangeText], headers(("Link" = String, description = "older and newer pages")))))]
 pub async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -46,6 +64,10 @@ pub async fn list(
     Ok((headers, json(join(&page.messages, &slug))).into_response())
 }
 
+/// Says something.
+#[utoipa::path(post, path = "/rooms/{room}/messages", tag = "messages", request_body = NewMessage,
+    responses((status = 201, body = ChangeText), (status = 200, body = ChangeText, description = "it was said before"),
+        (status = 409, description = "the nonce was used for something else")))]
 pub async fn send(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -62,6 +84,9 @@ pub async fn send(
     Ok((status, tell(&told)).into_response())
 }
 
+/// Says it otherwise.
+#[utoipa::path(patch, path = "/rooms/{room}/messages/{id}", tag = "messages", request_body = NewContent,
+    responses((status = 200, body = ChangeText), (status = 409, description = "it is deleted")))]
 pub async fn edit(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -72,6 +97,9 @@ pub async fn edit(
     Ok(tell(&node.edit(&caller.user, &room, id, fields.string("content")?).await?))
 }
 
+/// Takes it back; its place stays.
+#[utoipa::path(delete, path = "/rooms/{room}/messages/{id}", tag = "messages",
+    responses((status = 200, body = ChangeText)))]
 pub async fn delete(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -81,6 +109,10 @@ pub async fn delete(
     Ok(tell(&node.delete(&caller.user, &room, id).await?))
 }
 
+/// Gives a reaction; one of each emoji a user.
+#[utoipa::path(put, path = "/rooms/{room}/messages/{id}/reactions/{emoji}", tag = "messages",
+    responses((status = 200, body = ChangeText), (status = 409, description = "the message is deleted, or has too many kinds of reactions"),
+        (status = 422, description = "it is no emoji")))]
 pub async fn react(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -90,6 +122,10 @@ pub async fn react(
     Ok(tell(&node.react(&caller.user, &room, id, &emoji, true).await?))
 }
 
+/// Takes one's own reaction back.
+#[utoipa::path(delete, path = "/rooms/{room}/messages/{id}/reactions/{emoji}", tag = "messages",
+    responses((status = 200, body = ChangeText), (status = 409, description = "the message is deleted"),
+        (status = 422, description = "it is no emoji")))]
 pub async fn take_back(
     State(node): State<Arc<Node>>,
     caller: Caller,

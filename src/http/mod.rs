@@ -5,7 +5,10 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod cookies;
+pub mod documents;
+pub mod events;
 pub mod fields;
+pub mod held;
 pub mod invites;
 pub mod layers;
 pub mod messages;
@@ -22,7 +25,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header;
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::node::Node;
 use crate::telemetry;
@@ -32,9 +37,7 @@ pub fn router(node: Arc<Node>, sockets: Router<Arc<Node>>) -> Router {
     let routes = Router::new()
         .route("/", get(assets::page))
         .route("/r/{slug}", get(assets::page))
-        .route("/livez", get(probes::livez))
-        .route("/readyz", get(probes::readyz))
-        .nest("/api", api())
+        .merge(described())
         .merge(sockets)
         .fallback(assets::file);
     let config = Arc::clone(&node.config);
@@ -52,34 +55,44 @@ pub fn admin_router(node: Arc<Node>) -> Router {
     layers::wrap_admin(routes.with_state(node), timeout)
 }
 
-fn api() -> Router<Arc<Node>> {
-    Router::new()
-        .route("/account", get(accounts::get))
-        .route("/account/register", post(accounts::register))
-        .route("/account/login", post(accounts::login))
-        .route("/account/token", post(accounts::token))
-        .route("/account/refresh", post(accounts::refresh))
-        .route("/account/logout", post(accounts::logout))
-        .route("/account/password", post(accounts::password))
-        .route("/account/sessions", get(accounts::sessions))
-        .route("/account/sessions/{id}", delete(accounts::end_session))
-        .route("/rooms", get(rooms::list).post(rooms::create))
-        .route("/rooms/{room}", get(rooms::get).patch(rooms::update).delete(rooms::delete))
-        .route("/rooms/{room}/members", get(rooms::members))
-        .route("/rooms/{room}/members/{username}", put(rooms::put_member).delete(rooms::remove_member))
-        .route("/rooms/{room}/bans", get(moderation::bans))
-        .route("/rooms/{room}/bans/{username}", put(moderation::ban).delete(moderation::unban))
-        .route("/rooms/{room}/mutes", get(moderation::mutes))
-        .route("/rooms/{room}/mutes/{username}", put(moderation::mute).delete(moderation::unmute))
-        .route("/rooms/{room}/invites", get(invites::list).post(invites::create))
-        .route("/rooms/{room}/invites/{id}", delete(invites::withdraw))
-        .route("/invites/{code}", post(invites::redeem))
-        .route("/rooms/{room}/users", get(rooms::users))
-        .route("/rooms/{room}/read", put(rooms::read))
-        .route("/search", get(search::search))
-        .route("/rooms/{room}/messages", get(messages::list).post(messages::send))
-        .route("/rooms/{room}/messages/{id}", axum::routing::patch(messages::edit).delete(messages::delete))
-        .route("/rooms/{room}/messages/{id}/reactions/{emoji}", put(messages::react).delete(messages::take_back))
+/// What `GET /api/openapi.json` describes: everything of the main listener but the page and the sockets. A handler's own
+/// `#[utoipa::path]` says its method and path, so that what is served and what is described are one list.
+fn described() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::default().routes(routes!(probes::livez)).routes(routes!(probes::readyz)).nest("/api", api())
+}
+
+/// Calls of one path stand together.
+fn api() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::default()
+        .routes(routes!(documents::openapi_json))
+        .routes(routes!(documents::asyncapi_json))
+        .routes(routes!(accounts::get))
+        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::login))
+        .routes(routes!(accounts::token))
+        .routes(routes!(accounts::refresh))
+        .routes(routes!(accounts::logout))
+        .routes(routes!(accounts::password))
+        .routes(routes!(accounts::sessions))
+        .routes(routes!(accounts::end_session))
+        .routes(routes!(rooms::list, rooms::create))
+        .routes(routes!(rooms::get, rooms::update, rooms::delete))
+        .routes(routes!(rooms::members))
+        .routes(routes!(rooms::put_member, rooms::remove_member))
+        .routes(routes!(moderation::bans))
+        .routes(routes!(moderation::ban, moderation::unban))
+        .routes(routes!(moderation::mutes))
+        .routes(routes!(moderation::mute, moderation::unmute))
+        .routes(routes!(invites::list, invites::create))
+        .routes(routes!(invites::withdraw))
+        .routes(routes!(invites::redeem))
+        .routes(routes!(rooms::users))
+        .routes(routes!(rooms::read))
+        .routes(routes!(events::open))
+        .routes(routes!(messages::list, messages::send))
+        .routes(routes!(messages::edit, messages::delete))
+        .routes(routes!(messages::react, messages::take_back))
+        .routes(routes!(search::search))
 }
 
 async fn metrics() -> impl axum::response::IntoResponse {

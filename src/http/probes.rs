@@ -6,24 +6,49 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::node::{Node, Readiness};
 
-/// Touches nothing: a process that cannot reach its database is no better for being killed.
-pub async fn livez() -> Response {
-    Json(json!({"status": "alive"})).into_response()
+#[derive(Serialize, ToSchema)]
+struct Alive {
+    status: &'static str,
 }
 
+/// What fails everywhere does not make a node unready.
+#[derive(Serialize, ToSchema)]
+struct Ready<'a> {
+    degraded: &'a [&'static str],
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Unready<'a> {
+    failing: &'a [&'static str],
+    status: &'static str,
+}
+
+/// Whether the process runs.
+///
+/// Touches nothing: a process that cannot reach its database is no better for being killed.
+#[utoipa::path(get, path = "/livez", tag = "probes", security(()), responses((status = 200, body = Alive)))]
+pub async fn livez() -> Response {
+    Json(Alive { status: "alive" }).into_response()
+}
+
+/// Whether people should be sent here.
+#[utoipa::path(get, path = "/readyz", tag = "probes", security(()),
+    responses((status = 200, body = Ready), (status = 503, body = Unready)))]
 pub async fn readyz(State(node): State<Arc<Node>>) -> Response {
     answer(&node.readiness())
 }
 
 fn answer(readiness: &Readiness) -> Response {
     if readiness.ready {
-        Json(json!({"status": "ready", "degraded": readiness.degraded})).into_response()
+        Json(Ready { status: "ready", degraded: &readiness.degraded }).into_response()
     } else {
-        let body = Json(json!({"status": "unready", "failing": readiness.failing}));
+        let body = Json(Unready { status: "unready", failing: &readiness.failing });
         (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
     }
 }

@@ -8,19 +8,25 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::Error;
+use crate::protocol::said::ErrorCode;
 
 /// Said with `unavailable`, where nobody knows how long it takes.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// Why something was refused.
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
+    #[schema(value_type = ErrorCode)]
     code: &'static str,
+    /// A sentence for a person.
     detail: String,
+    /// Which field is wrong, and why; for `invalid` only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     errors: BTreeMap<&'a str, &'a str>,
 }

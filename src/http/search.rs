@@ -1,11 +1,15 @@
 //! Search over HTTP.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::schema::{ArrayBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::auth::Caller;
 use super::fields::Query;
@@ -13,12 +17,36 @@ use super::rooms::encode;
 use crate::error::{Error, Result};
 use crate::model::RoomRef;
 use crate::node::{Node, Piece};
-use crate::protocol::frames::encode_change;
+use crate::protocol::frames::{ChangeText, encode_change};
 use crate::store::{Before, Found};
 
 const PAGE_DEFAULT: u32 = 20;
 const PAGE_MAX: u32 = 100;
 
+/// What is searched for, and where.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Asked {
+    /// Words, "phrases", `-words` that must not be there, and `or`.
+    #[param(min_length = 1, max_length = 200)]
+    q: String,
+    /// Only in this room: its slug or id.
+    room: Option<String>,
+    /// From the `Link` of the page before; with `room` also the id of a message.
+    before: Option<String>,
+    /// How many at most; over the maximum it is the maximum.
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+}
+
+/// A message in its one shape, and why it was found.
+struct FoundShape;
+
+/// Messages by their words, in the rooms that the user may read, newest first.
+#[utoipa::path(get, path = "/search", tag = "messages", params(Asked),
+    responses((status = 200, body = [FoundShape], headers(("Link" = String, description = "older ones"))),
+        (status = 403, description = "banned from this room"), (status = 404, description = "there is no such room")))]
 pub async fn search(State(node): State<Arc<Node>>, caller: Caller, query: Query) -> Result<Response> {
     let limit = query.limit(PAGE_DEFAULT, PAGE_MAX)?;
     let asked = query.get("q").ok_or_else(|| Error::invalid("q", "is missing"))?;
@@ -48,6 +76,30 @@ fn before(query: &Query, in_room: bool) -> Result<Option<Before>> {
     match query.seq("before")? {
         Some(id) if in_room => Ok(Some(Before::Message(id))),
         _ => Err(Error::invalid("before", "names a message only together with room")),
+    }
+}
+
+impl ToSchema for FoundShape {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Found")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ChangeText::schemas(schemas);
+        schemas.push((Piece::name().into_owned(), Piece::schema()));
+    }
+}
+
+/// As [`shown`] writes it.
+impl PartialSchema for FoundShape {
+    fn schema() -> RefOr<Schema> {
+        let mut shape = ChangeText::schema();
+        if let RefOr::T(Schema::Object(fields)) = &mut shape {
+            let pieces = ArrayBuilder::new().items(Ref::from_schema_name(Piece::name()));
+            fields.properties.insert("highlight".to_owned(), pieces.into());
+            fields.required.push("highlight".to_owned());
+        }
+        shape
     }
 }
 

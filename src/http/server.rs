@@ -41,6 +41,17 @@ pub struct Ending {
     pub here: CancellationToken,
 }
 
+/// The connection a request came in by, for who answers without end: a peer that reads nothing more can only be cut off.
+#[derive(Clone)]
+pub struct Connection(CancellationToken);
+
+impl Connection {
+    /// Ends it here and now, whatever was being said.
+    pub fn cut(&self) {
+        self.0.cancel();
+    }
+}
+
 /// A socket that holds its place among the connections until it is gone, also after an upgrade took it over.
 struct Counted {
     stream: TcpStream,
@@ -60,7 +71,7 @@ pub async fn serve(listener: TcpListener, app: Router, config: &Server, ending: 
     // Whoever is left when the time is up is cut off, so that none outlives this call.
     let cut = CancellationToken::new();
     while let Some((socket, peer)) = next(&listener, &places, &ending.here).await {
-        connections.spawn(connection(http.clone(), socket, peer, app.clone(), ending.clone(), cut.clone()));
+        connections.spawn(connection(http.clone(), socket, peer, app.clone(), ending.clone(), cut.child_token()));
     }
     drop(listener);
     connections.close();
@@ -121,11 +132,13 @@ async fn connection(
     if let Err(error) = socket.stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let this = Connection(cut.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (mut app, near) = (app.clone(), near.clone());
+        let (mut app, near, this) = (app.clone(), near.clone(), this.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(this);
             // A router is always ready and never fails.
             let mut response = app.call(request).await.map_err(|never: Infallible| never)?;
             if near.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -137,6 +150,7 @@ async fn connection(
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
     let done = tokio::select! {
         done = serving.as_mut() => done,
+        () = cut.cancelled() => return,
         () = here.cancelled() => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {

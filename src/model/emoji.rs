@@ -48,17 +48,19 @@ impl Reactions {
     }
 }
 
+/// How many gave a message the same reaction, and the first of them by name.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReactionCount<'a> {
+    count: u64,
+    users: &'a [String],
+}
+
 /// As the wire shows them: by emoji.
 impl Serialize for Reactions {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Given<'a> {
-            count: u64,
-            users: &'a [String],
-        }
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for Reaction { emoji, count, users } in &self.0 {
-            map.serialize_entry(emoji, &Given { count: *count, users })?;
+            map.serialize_entry(emoji, &ReactionCount { count: *count, users })?;
         }
         map.end()
     }

@@ -33,7 +33,10 @@ const RESERVED_USERNAMES: &[&str] = &[
 /// Letters by their category that show nothing: the fillers of Hangul, and two vowels of Khmer.
 const INVISIBLE: &[char] = &['\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}'];
 
-/// 1–32 letters or digits of any script, `_`, `-`, `.`, in NFKC. Found by [`Username::key`], unique by [`Username::lookalike`].
+/// 1–32 letters or digits of any script, `_`, `-`, `.`, in NFKC.
+// Found by [`Username::key`], unique by [`Username::lookalike`].
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 1)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Username(String);

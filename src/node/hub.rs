@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::people::People;
 use super::queue::Budget;
 use super::room::{Inner, Room};
-use super::session::{Close, Proof, Session};
+use super::session::{Close, Kind, Proof, Session};
 use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -133,17 +133,18 @@ impl Hub {
         }
     }
 
-    /// Takes up a socket; refused when this node, its user or its address has too many. `first` is said before all else:
-    /// from here on anything of the node may talk to it.
+    /// Takes up a socket or an event stream; refused when this node, its user or its address has too many. `first` is what
+    /// a socket is told before all else (a stream is told no such thing): from here on anything of the node may talk to it.
     pub fn admit(
         &self,
         user: User,
         from: IpAddr,
         proof: Proof,
-        first: &ServerFrame<'_>,
+        first: Option<&ServerFrame<'_>>,
         config: &Config,
     ) -> Result<Arc<Session>> {
         let limits = &config.limits;
+        let kind = if first.is_some() { Kind::Socket } else { Kind::Stream };
         if self.session_count() >= limits.sockets_per_node {
             return Err(Error::unavailable("this node is full; try another"));
         }
@@ -156,8 +157,10 @@ impl Hub {
             return Err(too_many_sockets(limits.sockets_per_address, "an address"));
         }
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let session = Session::new(id, user, network, proof, config.limits.queue_bytes, self.budget.clone());
-        session.answer(first);
+        let session = Session::new(id, kind, user, network, proof, config.limits.queue_bytes, self.budget.clone());
+        if let Some(first) = first {
+            session.answer(first);
+        }
         self.people.add(&session);
         self.sessions.insert(id, session.clone());
         Ok(session)

@@ -22,6 +22,8 @@ const REENTRIES_MAX: u32 = 5;
 const RESET_RETRY: Duration = Duration::from_millis(250);
 /// What a joiner waits at most for this node to have all that was committed before it asked.
 const HEAD_WAIT: Duration = Duration::from_secs(2);
+/// Before a page that the store did not give is asked for again.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
 
 impl Node {
     /// Enters a room as the wish says and puts `joined` into the session's queue; live frames follow it.
@@ -75,8 +77,16 @@ impl Node {
         self.hub.dismiss(session);
     }
 
-    /// Gives a room that is catching up its next page, or makes it live when it has met the gate.
-    pub async fn catch_up(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) -> Result<()> {
+    /// Gives a room that is catching up its next page, or makes it live when it has met the gate. Waits a moment when
+    /// the store gives nothing now: whoever asked asks again.
+    pub async fn catch_up(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) {
+        if let Err(error) = self.next_page(session, id, after).await {
+            tracing::debug!(%error, "a page to catch up with could not be read yet");
+            tokio::time::sleep(CATCH_UP_RETRY).await;
+        }
+    }
+
+    async fn next_page(self: &Arc<Self>, session: &Arc<Session>, id: RoomId, after: Seq) -> Result<()> {
         metrics::counter!(crate::telemetry::metric::CATCH_UPS).increment(1);
         let Some(room) = self.hub.room(id).filter(|room| room.opened.initialized()) else {
             // The room is kept as long as somebody is in it: it can only have been deleted.

@@ -185,7 +185,13 @@ impl Node {
     }
 
     fn tell_read(&self, user: UserId, room: &Slug, seq: Seq, except: Option<u64>) {
-        self.hub.to_user(user, &ServerFrame::Read { room, seq }.encode(), |session| Some(session.id) != except);
+        let address = self.hub.address(&RoomRef::Slug(room.clone()));
+        self.hub.to_user(user, &ServerFrame::Read { room, seq }.encode(), |session| {
+            // A stream is told of its own room only.
+            let concerned =
+                session.is_socket() || address.as_ref().is_some_and(|(id, _)| session.standing(*id).is_some());
+            concerned && Some(session.id) != except
+        });
     }
 }
 

@@ -126,7 +126,7 @@ impl Node {
                     pairs.iter().zip(rooms).filter_map(|((user, _), room)| Some((*user, room?))).unzip();
                 node.fill_online(&mut rooms).await;
                 for (user, info) in users.into_iter().zip(&rooms) {
-                    for session in node.hub.people.sessions_of(user) {
+                    for session in node.hub.people.sessions_of(user).iter().filter(|session| session.is_socket()) {
                         session.unasked(ServerFrame::RoomAdded { info }.encode());
                     }
                 }

@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// The room and what this user is in it, if they may read it now.
-    pub(super) async fn find(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug, Standing)> {
+    pub async fn find(&self, who: &User, room: &RoomRef) -> Result<(RoomId, Slug, Standing)> {
         let seen = self.look(who, room).await?;
         let standing = seen.info.role.map_or(Standing::Guest, Standing::Member);
         Ok((seen.info.id, seen.info.slug, standing))

@@ -40,7 +40,7 @@ pub struct Words {
 }
 
 /// A part of an excerpt; the parts together are the text as it stands in the message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Piece {
     pub text: String,
     /// Whether it is a word that was searched for.

@@ -1,9 +1,10 @@
-//! One socket as the node sees it: who it is, what waits to be written to it, and how it is told to end.
+//! One socket (or event stream) as the node sees it: who it is, what waits to be written to it, and how it is told to end.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -51,6 +52,15 @@ impl Close {
     }
 }
 
+/// What a session is heard through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any number of rooms, and what happens to its user elsewhere.
+    Socket,
+    /// One room, and nothing that is not of it.
+    Stream,
+}
+
 /// How a socket proved who it is.
 #[derive(Debug, Clone)]
 pub struct Proof {
@@ -63,6 +73,7 @@ pub struct Proof {
 
 pub struct Session {
     pub id: u64,
+    kind: Kind,
     pub user: User,
     /// The client's address as sockets are counted by it.
     pub network: IpAddr,
@@ -80,6 +91,8 @@ pub struct Session {
     drained: Notify,
     /// The expiry was moved.
     pub expiry_moved: Notify,
+    /// It was told to end.
+    closing: Notify,
     gone: AtomicBool,
 }
 
@@ -101,9 +114,18 @@ pub enum Work {
 }
 
 impl Session {
-    pub fn new(id: u64, user: User, network: IpAddr, proof: Proof, queue_bytes: usize, budget: Budget) -> Arc<Self> {
+    pub fn new(
+        id: u64,
+        kind: Kind,
+        user: User,
+        network: IpAddr,
+        proof: Proof,
+        queue_bytes: usize,
+        budget: Budget,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
+            kind,
             user,
             network,
             login_session: proof.login_session,
@@ -119,6 +141,7 @@ impl Session {
             wake: Notify::new(),
             drained: Notify::new(),
             expiry_moved: Notify::new(),
+            closing: Notify::new(),
             gone: AtomicBool::new(false),
         })
     }
@@ -133,6 +156,13 @@ impl Session {
 
     pub fn expires_at(&self) -> i64 {
         self.expires_at.load(Ordering::Relaxed)
+    }
+
+    /// How long its token still holds; a day when it has no end, since timers have no "never".
+    pub fn time_left(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let left = Duration::from_secs(u64::try_from(self.expires_at()).unwrap_or(0)).saturating_sub(unix);
+        left.min(Duration::from_secs(86_400))
     }
 
     /// What is found of the first of its login sessions of which something is.
@@ -184,11 +214,9 @@ impl Session {
     /// Something that the socket did not ask for and is told once. A reader that lets a queue full of it wait takes
     /// nothing any more: it starts anew rather than miss one.
     pub(super) fn unasked(&self, text: String) {
-        self.with(|state| {
-            if !state.queue.unasked(Bytes::from(text)) {
-                state.close.get_or_insert(Close::Stalled);
-            }
-        });
+        if !self.with(|state| state.queue.unasked(Bytes::from(text))) {
+            self.close(Close::Stalled);
+        }
     }
 
     pub(super) fn change(&self, room: RoomId, delivery: &Delivery, text: &Bytes) -> Push {
@@ -258,6 +286,16 @@ impl Session {
         self.lock().queue.standing(room)
     }
 
+    /// Whether it is told of what happens to its user in rooms that it has not joined.
+    pub fn is_socket(&self) -> bool {
+        self.kind == Kind::Socket
+    }
+
+    /// Whether it is a socket that has not joined this room.
+    pub fn is_elsewhere(&self, room: RoomId) -> bool {
+        self.is_socket() && self.standing(room).is_none()
+    }
+
     pub fn rooms(&self) -> Vec<RoomId> {
         self.lock().queue.rooms().collect()
     }
@@ -271,6 +309,13 @@ impl Session {
         self.with(|state| {
             state.close.get_or_insert(close);
         });
+        self.closing.notify_one();
+    }
+
+    /// Returns when it was told to end, and how; to one that waits, once.
+    pub async fn closing(&self) -> Close {
+        self.closing.notified().await;
+        self.lock().close.unwrap_or(Close::Normal)
     }
 
     pub fn is_closing(&self) -> bool {
@@ -359,11 +404,11 @@ mod tests {
     use super::*;
     use crate::model::{SiteRole, UserId};
 
-    #[test]
-    fn who_takes_nothing_of_what_is_told_once_is_ended() {
+    #[tokio::test]
+    async fn who_takes_nothing_of_what_is_told_once_is_ended() {
         let user = User { id: UserId(7), username: Username::from_stored("alice".into()), role: SiteRole::User };
         let proof = Proof { login_session: None, issued_at: None, expires_at: None };
-        let session = Session::new(1, user, [127, 0, 0, 1].into(), proof, 100, Budget::new(1_000));
+        let session = Session::new(1, Kind::Socket, user, [127, 0, 0, 1].into(), proof, 100, Budget::new(1_000));
         for _ in 0..100 {
             session.unasked("x".repeat(50));
             session.unasked("x".repeat(50));
@@ -376,6 +421,8 @@ mod tests {
             assert!(!session.is_closing());
             session.unasked("x".repeat(40));
         }
+        let told = tokio::time::timeout(Duration::from_secs(5), session.closing()).await;
+        assert_eq!(told, Ok(Close::Stalled), "whoever waits for the end, being unable to write");
         assert!(matches!(session.work(1_000), Some(Work::Close(Close::Stalled))));
     }
 }

@@ -212,8 +212,7 @@ impl Node {
         pairs.extend(self.moved().await?);
         pairs.sort_unstable();
         pairs.dedup();
-        pairs
-            .retain(|(user, room)| self.hub.sessions_of(*user).iter().any(|session| session.standing(*room).is_none()));
+        pairs.retain(|(user, room)| self.hub.sessions_of(*user).iter().any(|session| session.is_elsewhere(*room)));
         let mut chunks = pairs.chunks(PAIRS_CHUNK);
         while let Some(chunk) = chunks.next() {
             match self.store.unread(chunk).await {
@@ -250,7 +249,7 @@ impl Node {
             return;
         }
         let frame = ServerFrame::Unread { room: &count.slug, unread: count.unread, mentions: count.mentions }.encode();
-        if !self.hub.to_user(count.user, &frame, |session| session.standing(count.room).is_none()) {
+        if !self.hub.to_user(count.user, &frame, |session| session.is_elsewhere(count.room)) {
             self.watch.lock().untell(count);
         }
     }

@@ -7,13 +7,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::incoming::Echo;
+use super::said::{ErrorCode, Reference, RoomKey};
 use crate::error::Error;
 use crate::model::{
-    Epoch, Message, MessageId, Reactions, RoomId, RoomInfo, Seq, Slug, Timestamp, User, UserId, Username,
+    ChangeKind, Epoch, Message, MessageId, ReactionCount, Reactions, RoomId, RoomInfo, Seq, Slug, Timestamp, User,
+    UserId, Username,
 };
 
 /// The limits a client should know, as `welcome` tells them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Serialize)]
 pub struct WelcomeLimits {
     pub messages_per_s: u32,
     pub message_burst: u32,
@@ -23,7 +25,7 @@ pub struct WelcomeLimits {
 }
 
 /// Why a socket has left a room without asking for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Removal {
     Kicked,
@@ -32,7 +34,7 @@ pub enum Removal {
     Left,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(utoipa::ToSchema, Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     Welcome {
@@ -44,20 +46,25 @@ pub enum ServerFrame<'a> {
     },
     Left {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Reference>, nullable = false)]
         reference: Option<&'a Value>,
         room: &'a Slug,
     },
     Ack {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Reference>, nullable = false)]
         reference: Option<&'a Value>,
         room: &'a Slug,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         nonce: Option<&'a str>,
         id: MessageId,
         seq: Seq,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         created_at: Option<Timestamp>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         duplicate: Option<bool>,
     },
     UserJoin {
@@ -106,23 +113,30 @@ pub enum ServerFrame<'a> {
     },
     Authenticated {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Reference>, nullable = false)]
         reference: Option<&'a Value>,
         expires_at: Timestamp,
     },
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Reference>, nullable = false)]
         reference: Option<&'a Value>,
     },
     Error {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Reference>, nullable = false)]
         reference: Option<&'a Value>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<RoomKey>, nullable = false)]
         room: Option<&'a Value>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, nullable = false)]
         nonce: Option<&'a Value>,
+        #[schema(value_type = ErrorCode)]
         code: &'a str,
         detail: String,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         retry_after_ms: Option<u64>,
     },
     Reconnect {
@@ -131,11 +145,19 @@ pub enum ServerFrame<'a> {
     },
 }
 
-/// What `joined` says besides its messages.
-#[derive(Debug, Clone, Serialize)]
+/// The type of `joined`.
+#[derive(utoipa::ToSchema, Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum JoinedType {
+    Joined,
+}
+
+/// The answer to a `join`: how the room stands.
+#[derive(utoipa::ToSchema, Debug, Clone, Serialize)]
 pub struct Joined<'a> {
-    r#type: &'static str,
+    r#type: JoinedType,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Reference>, nullable = false)]
     pub reference: Option<&'a Value>,
     pub room: &'a Slug,
     pub info: &'a RoomInfo,
@@ -148,9 +170,15 @@ pub struct Joined<'a> {
 }
 
 /// A message as the wire shows it everywhere: live frames, `joined.messages`, HTTP pages, event streams.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Message)]
 #[derive(Serialize)]
-struct ChangeText<'a> {
-    r#type: &'static str,
+pub struct ChangeText<'a> {
+    r#type: ChangeKind,
+    /// The first position this one speaks for, where it speaks for several; in live frames only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    from: Option<Seq>,
     room: &'a Slug,
     room_id: RoomId,
     id: MessageId,
@@ -159,13 +187,19 @@ struct ChangeText<'a> {
     author_id: UserId,
     content: &'a str,
     created_at: Timestamp,
+    #[schema(required)]
     edited_at: Option<Timestamp>,
     deleted: bool,
+    #[schema(required)]
     reply_to: Option<MessageId>,
+    #[schema(required)]
     nonce: Option<&'a str>,
+    /// Members whom the text names.
     #[serde(skip_serializing_if = "<[Username]>::is_empty")]
     mentions: &'a [Username],
+    /// By emoji.
     #[serde(skip_serializing_if = "Reactions::is_empty")]
+    #[schema(value_type = BTreeMap<String, ReactionCount>)]
     reactions: &'a Reactions,
 }
 
@@ -204,7 +238,18 @@ impl<'a> Joined<'a> {
         users: &'a [Username],
         user_count: usize,
     ) -> Self {
-        Self { r#type: "joined", reference, room: &info.slug, info, epoch, seq, more, reset, users, user_count }
+        Self {
+            r#type: JoinedType::Joined,
+            reference,
+            room: &info.slug,
+            info,
+            epoch,
+            seq,
+            more,
+            reset,
+            users,
+            user_count,
+        }
     }
 
     /// Puts the messages in as the bytes they already are.
@@ -226,7 +271,8 @@ impl<'a> Joined<'a> {
 /// The one encoding of a change. Never says `from`: that depends on who is told, see [`with_from`].
 pub fn encode_change(message: &Message, slug: &Slug) -> String {
     serde_json::to_string(&ChangeText {
-        r#type: message.kind.as_str(),
+        r#type: message.kind,
+        from: None,
         room: slug,
         room_id: message.room,
         id: message.id,

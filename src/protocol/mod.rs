@@ -4,6 +4,7 @@
 pub mod envelope;
 pub mod frames;
 pub mod incoming;
+pub mod said;
 
 /// The version that `welcome` announces.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -13,11 +13,12 @@ use axum::routing::get;
 use super::{reader, writer};
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::http::auth::{By, Caller, SUBPROTOCOL, authenticate};
+use crate::http::auth::{Caller, SUBPROTOCOL, authenticate};
 use crate::http::fields::{Query, Segments};
+use crate::http::held::{Held, going};
 use crate::http::origin::{self, ClientAddress, Peer, client_address};
-use crate::model::{Epoch, RoomRef, Timestamp, User};
-use crate::node::{Node, Proof, Session};
+use crate::model::{Epoch, RoomRef, User};
+use crate::node::Node;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::frames::{ServerFrame, WelcomeLimits};
 use crate::protocol::incoming::{JOIN_LIMIT_DEFAULT, JOIN_LIMIT_MAX, JoinWish};
@@ -39,18 +40,6 @@ pub fn set_up(upgrade: WebSocketUpgrade, frame_bytes: usize) -> WebSocketUpgrade
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(frame_bytes)
         .max_frame_size(frame_bytes)
-}
-
-/// Takes the session out of the node when the socket ends, or never comes to stand.
-struct Held {
-    node: Arc<Node>,
-    session: Arc<Session>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.node.disconnect(&self.session);
-    }
 }
 
 async fn any_rooms(
@@ -114,12 +103,6 @@ fn stand(
     (caller, from): (Caller, ClientAddress),
     opening: Option<JoinWish>,
 ) -> Result<Response> {
-    let (user, issued_at) = (caller.user.id, caller.issued_at.map(Timestamp::seconds));
-    let proof = Proof {
-        login_session: caller.login_session.clone(),
-        issued_at,
-        expires_at: (caller.by == By::Bearer).then(|| caller.expires_at.seconds()),
-    };
     let limits = welcome_limits(&node.config.limits);
     let user_told = caller.user.clone();
     let welcome = ServerFrame::Welcome {
@@ -129,15 +112,7 @@ fn stand(
         heartbeat_s: node.config.node.heartbeat_s,
         limits: &limits,
     };
-    let session = node.hub.admit(caller.user, from.0, proof, &welcome, &node.config)?;
-    let held = Held { node, session };
-    // Looked at again now that it would be found: what began or was withdrawn since the first look missed it.
-    if held.node.refuses_sockets() {
-        return Err(going());
-    }
-    if held.node.is_revoked(user, caller.login_session.as_deref(), issued_at) {
-        return Err(Error::login_ended());
-    }
+    let held = Held::take_up(node.clone(), caller, from, Some(&welcome))?;
     let frame_bytes = held.node.config.limits.frame_bytes;
     Ok(set_up(upgrade, frame_bytes).on_upgrade(move |socket| run(held, socket, opening)))
 }
@@ -168,8 +143,4 @@ fn welcome_limits(limits: &Limits) -> WelcomeLimits {
         content_chars: limits.content_chars,
         frame_bytes: limits.frame_bytes,
     }
-}
-
-fn going() -> Error {
-    Error::unavailable("this node is going; try another")
 }

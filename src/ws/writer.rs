@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
@@ -14,8 +14,6 @@ use crate::node::{Close, Node, Session, Work};
 
 /// Taken off the queue at once: what is taken is lost to a later overflow, so not too much.
 const WRITE_BYTES: usize = 16 * 1024;
-/// Before a page that the store did not give is asked for again.
-const CATCH_UP_RETRY: Duration = Duration::from_millis(250);
 /// How long the end of a socket may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -45,15 +43,12 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
                 Err(_) => return end(&mut sink, Close::Stalled).await,
             },
             Some(Work::CatchUp { room, after }) => {
-                if let Err(error) = node.catch_up(session, room, after).await {
-                    tracing::debug!(%error, "a page to catch up with could not be read yet");
-                    tokio::time::sleep(CATCH_UP_RETRY).await;
-                }
+                node.catch_up(session, room, after).await;
                 Ok(())
             }
             None => {
                 let timer = pong_due.map_or(next_ping, |due: Instant| due.min(next_ping));
-                let timer = timer.min(Instant::now() + time_left(session));
+                let timer = timer.min(Instant::now() + session.time_left());
                 if alarm.deadline() != timer {
                     alarm.as_mut().reset(timer);
                 }
@@ -69,7 +64,7 @@ pub async fn write(node: &Arc<Node>, session: &Arc<Session>, mut sink: Sink, hea
             return BROKEN;
         }
         let now = Instant::now();
-        if time_left(session).is_zero() {
+        if session.time_left().is_zero() {
             session.close(Close::TokenExpired);
         } else if pong_due.is_some_and(|due| now >= due) {
             pong_due = None;
@@ -106,11 +101,4 @@ async fn end(sink: &mut Sink, close: Close) -> u16 {
     };
     timeout(CLOSE_TIMEOUT, said).await.ok();
     close.code()
-}
-
-/// How long the session's token still holds; a day when it has no end, since tokio's timers have no "never".
-fn time_left(session: &Session) -> Duration {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_secs(u64::try_from(session.expires_at()).unwrap_or(0)).saturating_sub(unix);
-    left.min(Duration::from_secs(86_400))
 }

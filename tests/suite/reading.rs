@@ -19,7 +19,7 @@ async fn socket_at(url: &str, account: &Account) -> Socket {
 }
 
 /// The first frame that is wanted, also of those that were passed over.
-async fn hear(socket: &mut Socket, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub async fn hear(socket: &mut Socket, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     if let Some(place) = socket.passed.iter().position(&wanted) {
         return socket.passed.remove(place);
     }

@@ -2,7 +2,7 @@
 
 mod frames;
 mod joins;
-mod lifetimes;
+pub mod lifetimes;
 mod people;
 mod upgrade;
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::log::{Answer, Event, Outcome, Snapshot};
+use super::super::observe::{Seen, saw};
 use super::super::socket::{Incoming, Refused, Socket};
 use super::super::wire::{Ack, Change, Joined, Kind, text};
 use super::link::{Coming, Link};
@@ -371,6 +372,7 @@ impl Actor {
 
     async fn put(&mut self, frame: Value) {
         let Some(socket) = &mut self.socket else { return };
+        saw(&Seen::Said(&frame));
         if let Err(error) = socket.send(frame).await {
             self.lost(&error, None);
         }

@@ -12,7 +12,7 @@ use super::{Sizes, Wish};
 use crate::model::{Seq, SiteRole, User, UserId, Username};
 use crate::node::catch_up::{Meeting, Page, Start, meet, take_page};
 use crate::node::queue::Budget;
-use crate::node::session::{Proof, Session, Work};
+use crate::node::session::{Kind, Proof, Session, Work};
 use crate::presence::Incarnation;
 
 pub struct Socket {
@@ -38,8 +38,8 @@ impl Socket {
         let username = Username::from_stored(format!("reader-{id}"));
         let user = User { id: UserId(id as i64), username, role: SiteRole::User };
         let proof = Proof { login_session: None, issued_at: None, expires_at: None };
-        let session =
-            Session::new(id as u64, user, Ipv4Addr::LOCALHOST.into(), proof, sizes.queue_bytes, budget.clone());
+        let (from, budget) = (Ipv4Addr::LOCALHOST.into(), budget.clone());
+        let session = Session::new(id as u64, Kind::Socket, user, from, proof, sizes.queue_bytes, budget);
         Self { session, reader: Reader::default(), join: None, catching_up: None }
     }
 

@@ -1,11 +1,15 @@
 //! Each file by the program that will read it, and what must hold between them.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use salon::engine::events::Asking;
 use salon::telemetry::METRICS;
 use serde_json::{Value, json};
 
 use super::{alarms, dashboard_queries, path, read, run, selectors, yaml};
+use crate::support::guardian::Guardian;
+use crate::support::node::free_port;
 
 const SECRETS: [&str; 3] = ["SALON_SECRET", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"];
 
@@ -200,4 +204,34 @@ fn systemd_accepts_the_unit_and_finds_little_to_attack() {
     run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
     // In tenths: below 2.0 of 10.
     run(Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=20"]).arg(&unit));
+}
+
+/// An `EventSource` gives up on any answer but 200, also on one of the balancer's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_without_a_gateway_keeps_event_sources_waiting() {
+    let folder = std::env::temp_dir().join(format!("salon-haproxy-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (port, gone) = (free_port(), free_port());
+    let text = read("deploy/haproxy/haproxy.cfg")
+        .replace("bind :8080", &format!("bind 127.0.0.1:{port}"))
+        .replace("maxconn 60000", "maxconn 100")
+        .replace("\nbackend sockets\n", &format!("\nbackend sockets\n  server gone 127.0.0.1:{gone}\n"));
+    let needs_gateways =
+        |line: &&str| ["server-template", "default-server", "check"].iter().any(|word| line.contains(word));
+    let text: String = text.lines().filter(|line| !needs_gateways(line)).map(|line| format!("{line}\n")).collect();
+    let file = folder.join("haproxy.cfg");
+    std::fs::write(&file, text).expect("the file");
+    let mut command = Command::new("/usr/sbin/haproxy");
+    command.arg("-db").arg("-f").arg(&file);
+    let haproxy = Guardian::spawn(&command, &folder, "TERM");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "{}", haproxy.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asking = Asking::new(&format!("127.0.0.1:{port}"), "general");
+    let first = asking.refused().await.expect("an answer");
+    assert_eq!(first.status, 503, "who was never connected is told so");
+    let mut nothing = asking.header("last-event-id", "7").open().await.expect("a stream of nothing");
+    assert_eq!(nothing.rest(Duration::from_secs(10)).await.expect("an end"), []);
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use salon::engine::checker::check;
+use salon::engine::events::watcher::Watcher;
 use salon::engine::http::Account;
 use salon::engine::log::Outcome;
 use salon::engine::socket::{Opening, Socket};
@@ -181,13 +183,29 @@ async fn rolling_loses_nothing(local: &Local, chat: &str) {
         ..Plan::default()
     };
     let running = plan.start().await.expect("the workload starts");
+    // Event streams come along, read by what knows no more than a browser: any answer but 200 is its end.
+    let mut watchers = Vec::new();
+    for room in running.rooms.clone() {
+        let account = Account::register(chat, &unique("watcher")).await.expect("registration");
+        let cookies = account.http.cookie_header("/api/rooms").expect("logged in");
+        let watcher = Watcher::start(&[chat.to_owned()], &room, &account.user.username, &cookies, running.clock);
+        watcher.connected(1, PATIENCE).await.expect("a stream");
+        watchers.push((room, watcher));
+    }
     running.progress(100, PATIENCE).await.expect("it works before");
     local.tell(&["roll"]).await;
     for client in &running.clients {
         client.connected(PATIENCE).await.expect("it moved");
     }
     running.progress(100, PATIENCE).await.expect("it works after");
-    let finished = running.finish(PATIENCE).await.expect("the workload ends");
+    let mut finished = running.finish(PATIENCE).await.expect("the workload ends");
+    for (room, watcher) in &watchers {
+        let history = finished.histories.iter().find(|history| history.room == *room).expect("its history");
+        watcher.reaches(history.head, PATIENCE).await.expect("it is told all");
+        assert!(watcher.connections() > 1, "it did not have to move");
+        finished.logs.push(watcher.log());
+    }
+    finished.report = check(&finished.logs, &finished.histories);
     assert_green("rolling three nodes behind nginx", &finished, &[]);
     assert!(finished.report.counts.resumes >= 9, "nobody had to move: {:?}", finished.report.counts);
     for log in &finished.logs {

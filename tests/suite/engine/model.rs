@@ -85,7 +85,8 @@ async fn register(Json(body): Json<Value>) -> Response {
 }
 
 async fn token(Json(body): Json<Value>) -> Json<Value> {
-    Json(json!({"access_token": body["username"]}))
+    Json(json!({"access_token": body["username"], "refresh_token": "none", "token_type": "Bearer", "expires_in": 900,
+        "user": {"id": 1, "username": body["username"], "role": "user"}}))
 }
 
 async fn create(State(world): State<Shared>, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
@@ -128,7 +129,10 @@ async fn talk(world: Shared, user: String, mut socket: WebSocket) {
         world.sockets
     };
     // A closed socket is noticed by the next read.
-    let _ = out.send(json!({"type": "welcome", "protocol": 1}));
+    let limits = json!({"messages_per_s": 10, "message_burst": 20, "rooms_per_socket": 200, "content_chars": 4_000,
+        "frame_bytes": 65_536});
+    let _ = out.send(json!({"type": "welcome", "protocol": 1, "node": "model", "heartbeat_s": 25, "limits": limits,
+        "user": {"id": 1, "username": user, "role": "user"}}));
     loop {
         tokio::select! {
             frame = queue.recv() => {

@@ -239,6 +239,7 @@ impl Node {
     }
 
     fn launch(&self) {
+        crate::documents::seen::watch();
         let folder = std::env::temp_dir().join(format!("salon-node-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
         let mut command = Command::new(env!("CARGO_BIN_EXE_salon"));

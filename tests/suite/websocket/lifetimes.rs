@@ -15,7 +15,7 @@ use crate::support::node::{Single, unique};
 
 const KEY: &str = "the key of an issuer that tests make themselves";
 
-const ISSUER: &str = r#"
+pub const ISSUER: &str = r#"
 [[auth.issuers]]
 name = "tests"
 algorithm = "HS256"
@@ -29,12 +29,12 @@ fn now_s() -> u64 {
 }
 
 /// Claims that are taken, for so many seconds.
-fn claims(subject: &str, seconds: i64) -> Value {
+pub fn claims(subject: &str, seconds: i64) -> Value {
     let exp = i64::try_from(now_s()).expect("a time") + seconds;
     json!({"sub": subject, "name": subject, "iss": "https://issuer.example", "aud": "salon", "exp": exp})
 }
 
-fn sign(claims: &Value) -> String {
+pub fn sign(claims: &Value) -> String {
     encode(&Header::default(), claims, &EncodingKey::from_secret(KEY.as_bytes())).expect("a token")
 }
 
