@@ -1,7 +1,6 @@
 //! Who somebody is: passwords, tokens, login sessions. Nothing here asks a store: the use cases are
 //! `node::accounts`.
 
-mod hasher;
 pub mod issuers;
 pub mod passwords;
 pub mod refresh;

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use argon2::password_hash::Error as HashError;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization;
 
-use super::hasher::{COST, Hasher};
 use crate::error::{Error, Result};
 use crate::model::Username;
 use crate::telemetry::metric;
@@ -20,6 +19,8 @@ use crate::telemetry::metric;
 pub const PASSWORD_CHARS_MIN: usize = 8;
 pub const PASSWORD_CHARS_MAX: usize = 256;
 
+/// Memory in KiB, passes and lanes of one hash.
+const COST: (u32, u32, u32) = (19_456, 2, 1);
 /// What a caller waits when the queue is full: a few hashes.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Verified in place of a hash that is not there, so that a wrong name takes as long as a wrong password. Of the
@@ -133,8 +134,14 @@ fn prepared(password: &str) -> String {
     password.nfkc().collect()
 }
 
+fn argon2() -> Result<Argon2<'static>> {
+    let (memory, passes, lanes) = COST;
+    let params = Params::new(memory, passes, lanes, None).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
 fn hash(password: &str) -> Result<String> {
-    let hashed = Hasher.hash_password(prepared(password).as_bytes());
+    let hashed: std::result::Result<PasswordHash, _> = argon2()?.hash_password(prepared(password).as_bytes());
     hashed.map(|phc| phc.to_string()).map_err(|error| Error::Internal(format!("hashing a password: {error}")))
 }
 
@@ -144,7 +151,7 @@ fn verify(password: &str, phc: Option<&str>) -> Result<bool> {
     if expected.salt.is_none() || expected.hash.is_none() {
         return Err(broken("has no salt or no hash".to_owned()));
     }
-    match Hasher.verify_password(prepared(password).as_bytes(), &expected) {
+    match argon2()?.verify_password(prepared(password).as_bytes(), &expected) {
         Ok(()) => Ok(phc.is_some()),
         Err(HashError::PasswordInvalid) => Ok(false),
         Err(error) => Err(broken(error.to_string())),
