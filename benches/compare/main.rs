@@ -36,7 +36,7 @@ struct Options {
     /// Each round measures everything once, in turn; medians are told.
     #[arg(long, default_value = "3")]
     rounds: usize,
-    /// Scenarios, with commas; default: all.
+    /// Scenarios, with commas; default: big, small, connect and sends.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Scenario>,
     /// Servers, with commas; default: all.
@@ -78,8 +78,8 @@ fn serve_bare(address: &str, writes: &str) -> Result<()> {
 }
 
 fn compare(options: &Options) -> Result<()> {
-    let kinds = chosen(&options.servers);
-    let scenarios = chosen(&options.only);
+    let kinds = if options.servers.is_empty() { Kind::value_variants().to_vec() } else { options.servers.clone() };
+    let scenarios = if options.only.is_empty() { Scenario::COMPARED.to_vec() } else { options.only.clone() };
     if kinds.contains(&Kind::SocketIo) {
         install::socketio()?;
     }
@@ -114,9 +114,4 @@ fn compare(options: &Options) -> Result<()> {
         true => Ok(()),
         false => Err(format!("{} runs failed", results.failures.len())),
     }
-}
-
-/// All of them, when none is named.
-fn chosen<T: ValueEnum + Copy>(named: &[T]) -> Vec<T> {
-    if named.is_empty() { T::value_variants().to_vec() } else { named.to_vec() }
 }

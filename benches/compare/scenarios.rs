@@ -13,6 +13,8 @@ use super::{Options, pgbench};
 const CONTENT_BYTES: usize = 128;
 /// Messages a second of the scenario `small`.
 const SMALL_PER_S: u32 = 2_000;
+/// The same of the scenarios with more and more rooms.
+const GROWING_PER_S: u32 = 1_000;
 const SOCKETS: usize = 5_000;
 const ROOM_OF_CONNECT: usize = 50;
 /// Sockets being opened at the same time.
@@ -35,12 +37,28 @@ pub enum Scenario {
     Connect,
     /// salon: 100 rooms, 8 sends under way in each, through one node. Postgres alone: pgbench.
     Sends,
+    /// 1,000 messages a second over so many rooms of 2, one on each node. Only when named.
+    #[value(name = "rooms-10")]
+    Rooms10,
+    #[value(name = "rooms-100")]
+    Rooms100,
+    #[value(name = "rooms-1000")]
+    Rooms1000,
+    /// As many as a process with 20,000 descriptors can have sockets for.
+    #[value(name = "rooms-9900")]
+    Rooms9900,
 }
 
 /// A name and a value; the unit is in the name.
 pub type Figures = Vec<(&'static str, f64)>;
 
 impl Scenario {
+    /// Those that make the published comparison.
+    pub const COMPARED: [Self; 4] = [Self::Big, Self::Small, Self::Connect, Self::Sends];
+    /// Those that tell how cost grows with rooms, and how many each has.
+    pub const GROWING: [(Self, usize); 4] =
+        [(Self::Rooms10, 10), (Self::Rooms100, 100), (Self::Rooms1000, 1_000), (Self::Rooms9900, 9_900)];
+
     pub fn measures(self, kind: Kind) -> bool {
         self != Self::Sends || kind == Kind::Salon
     }
@@ -59,6 +77,9 @@ impl Scenario {
                 messages(backends, running, &seats, pace, options)
             }
             Self::Small => messages(backends, running, &seats, Pace::Open { per_s: SMALL_PER_S }, options),
+            Self::Rooms10 | Self::Rooms100 | Self::Rooms1000 | Self::Rooms9900 => {
+                messages(backends, running, &seats, Pace::Open { per_s: GROWING_PER_S }, options)
+            }
             Self::Connect => connect(backends, running, &seats),
             Self::Sends => {
                 let pace = Pace::Closed { senders_per_room: 1, in_flight: 8, by: Paced::ByAck };
@@ -75,6 +96,10 @@ impl Scenario {
             Self::Small => (100, 10),
             Self::Connect => (SOCKETS / ROOM_OF_CONNECT, ROOM_OF_CONNECT),
             Self::Sends => (100, 1),
+            growing => {
+                let rooms = Self::GROWING.iter().find(|(scenario, _)| *scenario == growing);
+                (rooms.map_or(0, |(_, rooms)| *rooms), 2)
+            }
         };
         // Neighbours are of one room, so that each room has half of its members on each node.
         let seat = |user| Seat { user, room: user / members, joins: self != Self::Sends };

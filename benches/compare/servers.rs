@@ -129,7 +129,7 @@ impl Backends {
                     salon
                 }
             };
-            let node = Guarded::spawn(&command, &folder, "KILL")?;
+            let node = Guarded::spawn(&command, &folder, "KILL");
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             node.wait_until(|| match kind {
                 Kind::Salon => is_ready(address),
@@ -208,7 +208,7 @@ impl Redis {
         let (folder, port) = (new_folder()?, free_port()?);
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        let server = Guarded::spawn(command.arg("--dir").arg(&folder), &folder, "KILL")?;
+        let server = Guarded::spawn(command.arg("--dir").arg(&folder), &folder, "KILL");
         server.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
         Ok(Self { server, port })
     }

@@ -38,11 +38,24 @@ pub fn table(results: &Results) -> String {
     let inserts = results.median(Sends, ALONE, "inserts_per_s").map(Target::AtLeast);
     row(&mut out, results, "durable sends a second, one node", Sends, "acked_per_s", 0, inserts);
     faults(&mut out, results);
+    growth(&mut out, results);
     alone(&mut out, results);
     for failure in &results.failures {
         let _ = writeln!(out, "FAILED: {failure}");
     }
     out
+}
+
+/// At the same offered load: what a delivery costs over more and more rooms.
+fn growth(out: &mut String, results: &Results) {
+    for (scenario, rooms) in Scenario::GROWING {
+        let of = |kind: Kind| results.median(scenario, kind.name(), "cpu_us_per_delivery");
+        let (Some(floor), Some(_)) = (of(BareEach), of(Salon)) else { continue };
+        let title = format!("{} rooms of 2: CPU µs a delivery", thousands(rooms as f64, 0));
+        row(out, results, &title, scenario, "cpu_us_per_delivery", 1, None);
+        let times = of(Salon).map(|salon| salon / floor);
+        let _ = writeln!(out, "| the same, times the bare server's | 1 | | | {:.2} | | |", times.unwrap_or(0.0));
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -91,7 +104,9 @@ fn row(
 
 /// Over all rounds, in these runs.
 fn faults(out: &mut String, results: &Results) {
-    for scenario in [Big, Small] {
+    let growing = Scenario::GROWING.map(|(scenario, _)| scenario);
+    let measured = |scenario: &Scenario| results.median(*scenario, Salon.name(), "lost").is_some();
+    for scenario in [Big, Small].into_iter().chain(growing.into_iter().filter(measured)) {
         let of = |kind: Kind| {
             let sum = |name| results.sum(scenario, kind.name(), name);
             let Some(lost) = sum("lost") else { return "–".to_owned() };

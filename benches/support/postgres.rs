@@ -37,7 +37,7 @@ impl Postgres {
             command.args(["-c", &setting]);
         }
         // SIGQUIT is its immediate shutdown: nothing of it has to be kept.
-        let server = Guarded::spawn(&command, &folder, "QUIT")?;
+        let server = Guarded::spawn(&command, &folder, "QUIT");
         let postgres = Self { server, port };
         postgres.server.wait_until(|| postgres.client("pg_isready").arg("-q").status().is_ok_and(|it| it.success()))?;
         Ok(postgres)

@@ -62,7 +62,8 @@ impl Node {
             self.metrics.rooms.set(self.hub.room_count() as f64);
             self.metrics.sockets.set(self.hub.session_count() as f64);
             self.metrics.queue_bytes.set(self.hub.budget.used() as f64);
-            let wait = self.beacon_interval(health.borrow_and_update().hearing);
+            let heard = health.borrow_and_update().hearing;
+            let wait = self.beacon_interval(heard);
             // Jitter of a tenth, so that nodes started together do not ask together.
             let wait = wait.mul_f64(rand::random_range(0.9..1.1)).saturating_sub(rest);
             // Whatever calls for a look now: the database is asked no more than its share of the time.
@@ -70,7 +71,8 @@ impl Node {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.beacon_now.notified() => {}
-                changed = health.changed() => if changed.is_err() { return },
+                // How late hints come changes all the time, and is no reason to look.
+                changed = health.wait_for(|health| health.hearing != heard) => if changed.is_err() { return },
             }
         }
     }

@@ -1,5 +1,6 @@
 //! WebSocket: who may open one ([`upgrade`]), and what runs on it ([`reader`], [`writer`]).
 
+mod apart;
 mod reader;
 mod upgrade;
 mod writer;

@@ -10,6 +10,7 @@ use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 use axum::routing::get;
 
+use super::apart::Apart;
 use super::{reader, writer};
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -123,8 +124,8 @@ async fn run(held: Held, socket: WebSocket, opening: Option<JoinWish>) {
     let (sink, mut stream) = futures_util::StreamExt::split(socket);
     let heard = std::sync::atomic::AtomicBool::new(false);
     // Boxed, so that an idle socket's task holds two pointers' worth instead of both whole state machines twice.
-    let read = Box::pin(reader::read(node, session, &mut stream, opening, &heard));
-    let write = Box::pin(writer::write(node, session, sink, &heard));
+    let read = Apart::new(Box::pin(reader::read(node, session, &mut stream, opening, &heard)));
+    let write = Apart::new(Box::pin(writer::write(node, session, sink, &heard)));
     let (code, said) = tokio::select! {
         code = read => (code, false),
         code = write => (code, code != writer::BROKEN),

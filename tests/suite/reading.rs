@@ -1,6 +1,7 @@
 //! Mentions, reactions, read marks, unread counts and search, as clients meet them.
 
 mod across;
+mod listing;
 mod marks;
 mod messages;
 mod searching;

@@ -3,13 +3,15 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Args;
 use salon::engine::Result;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::connect::{Wave, joiners, quiet};
+use crate::lane::Traffic;
 use crate::lanes::Lanes;
 use crate::preflight;
 use crate::report::Report;
@@ -17,13 +19,19 @@ use crate::site::Target;
 use crate::traffic::Sending;
 use crate::ui::Ui;
 
+/// The answers to one frame that joins many rooms take no longer.
+const JOINING: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Args)]
 pub struct Idle {
     #[arg(long, default_value = "5000", value_name = "N")]
     sockets: NonZeroUsize,
-    /// The sockets are spread over so many rooms, one room each.
+    /// The sockets are spread over so many rooms.
     #[arg(long, default_value = "100", value_name = "N")]
     rooms: NonZeroUsize,
+    /// Rooms that each socket joins; the server takes limits.rooms_per_socket (200).
+    #[arg(long, default_value = "1", value_name = "N")]
+    rooms_per_socket: NonZeroUsize,
     /// Seconds that they stay before the memory is read.
     #[arg(long, default_value = "30", value_name = "S")]
     seconds: u64,
@@ -31,8 +39,11 @@ pub struct Idle {
 
 impl Idle {
     pub fn check(&self, target: &Target) -> Result<()> {
-        match target.pids.is_empty() {
-            true => Err("--pid of the node is missing: its memory is what is measured".to_owned()),
+        if target.pids.is_empty() {
+            return Err("--pid of the node is missing: its memory is what is measured".to_owned());
+        }
+        match self.rooms_per_socket > self.rooms {
+            true => Err(format!("there are no {} rooms to join: raise --rooms", self.rooms_per_socket)),
             false => Ok(()),
         }
     }
@@ -47,6 +58,11 @@ impl Idle {
         let mut lanes = Lanes::new();
         ui.phase(&format!("opening {sockets} sockets"));
         let wave = Wave::come(&mut lanes, &site, &traffic, (0..sockets).map(|n| (n, n)), ui).await?;
+        let joins = sockets * self.rooms_per_socket.get();
+        if joins > sockets {
+            ui.phase(&format!("joining {joins} times"));
+            lanes.unbroken(self.join_all(&traffic, ui)).await??;
+        }
         lanes.unbroken(quiet(&traffic)).await?;
         let settled = site.watch.look();
         ui.phase(&format!("staying for {} s", self.seconds));
@@ -54,9 +70,10 @@ impl Idle {
         let after = site.watch.look();
         lanes.cut().await;
 
-        let mut report = Report::new("idle", format!("idle: {sockets} sockets, joined in {rooms} rooms"));
+        let mut report = Report::new("idle", format!("idle: {sockets} sockets, joined {joins} times in {rooms} rooms"));
         report.figure("sockets", "joined sockets", sockets as f64, "");
         report.figure("rooms", "rooms", rooms as f64, "");
+        report.figure("joins", "rooms joined, over all sockets", joins as f64, "");
         report.figure("rss_before_kib", "resident before", before.resident_kib() as f64, "KiB");
         report.figure("rss_after_kib", "resident after", after.resident_kib() as f64, "KiB");
         let each = |after: u64, before: u64| (after as f64 - before as f64) / sockets as f64;
@@ -78,5 +95,23 @@ impl Idle {
         }
         report.seconds = wave.seconds;
         Ok(report)
+    }
+    /// After the first room of each: as many more as each is to join, not two of them the same while there are enough.
+    async fn join_all(&self, traffic: &Traffic, ui: &Ui) -> Result<()> {
+        let (sockets, rooms, more) = (self.sockets.get(), self.rooms.get(), self.rooms_per_socket.get() - 1);
+        let answered = || traffic.joins.load(Relaxed);
+        for n in 0..sockets {
+            traffic.join_also(n, (0..more).map(|k| (sockets + n * more + k) % rooms))?;
+            // One socket's at a time: what is measured is what stays.
+            let wanted = (sockets + (n + 1) * more) as u64;
+            let all = async {
+                while answered() < wanted {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(JOINING, all).await.map_err(|_| format!("socket {n}: no answer to its joins in {JOINING:?}"))?;
+            ui.progress((n + 1) as f64 / sockets as f64, "sockets in all their rooms");
+        }
+        Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub struct Traffic {
     pub receipts: Arc<Latencies>,
     /// Who came, went and how many there are: told by the server unasked.
     pub announcements: AtomicU64,
+    /// Answers to joins.
+    pub joins: AtomicU64,
     /// The head of a send, up to the content's end.
     content: String,
     /// Whether an ack is followed by the next send.
@@ -71,6 +73,7 @@ impl Traffic {
             acks: Arc::new(Latencies::new()),
             receipts: Arc::new(Latencies::new()),
             announcements: 0.into(),
+            joins: 0.into(),
             content: "x".repeat(content_chars),
             sending: false.into(),
         }
@@ -117,11 +120,16 @@ impl Traffic {
         }
     }
 
-    /// A lane that sends does so by this socket from now on; it is opened once.
+    /// What the lane says it says by this socket from now on; it is opened once.
     pub fn attach(&self, n: usize, socket: &Lean) {
-        if self.lanes[n].plan.sends {
-            let _ = self.lanes[n].out.set(socket.out());
-        }
+        let _ = self.lanes[n].out.set(socket.out());
+    }
+
+    /// Joins further rooms, with nothing of before; the answers are counted in `joins`.
+    pub fn join_also(&self, n: usize, rooms: impl Iterator<Item = usize>) -> Result<()> {
+        let rooms: Vec<String> = rooms.map(|room| format!(r#"{{"room":{},"limit":0}}"#, self.rooms[room].id)).collect();
+        let Some(out) = self.lanes[n].out.get() else { return Err(format!("socket {n} joins before it is open")) };
+        out.send(format!(r#"{{"type":"join","rooms":[{}]}}"#, rooms.join(",")).as_bytes())
     }
 
     /// Reads until the socket's end, which is an error.
@@ -224,6 +232,7 @@ impl Traffic {
             }
         }
         state.joined = Some(joined.seq);
+        self.joins.fetch_add(1, Relaxed);
         Ok(())
     }
 }

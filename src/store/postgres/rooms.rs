@@ -75,6 +75,7 @@ pub async fn members(pool: &Pool, room: RoomId, limit: u32, cursor: Option<&str>
     Ok(Page::cut(items, limit, |member| member.user.0.to_string()))
 }
 
+/// One look-up of an index for each pair and table, whatever the planner believes (`LATERAL … OFFSET 0`).
 pub async fn access(pool: &Pool, pairs: &[(UserId, RoomId)]) -> Result<Vec<Access>> {
     let users: Vec<i64> = pairs.iter().map(|(user, _)| user.0).collect();
     let rooms: Vec<i64> = pairs.iter().map(|(_, room)| room.0).collect();
@@ -90,14 +91,20 @@ pub async fn access(pool: &Pool, pairs: &[(UserId, RoomId)]) -> Result<Vec<Acces
                      ELSE 'stranger'
                  END, u.role
              FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS p (user_id, room_id, n)
-             LEFT JOIN users u ON u.id = p.user_id
-             LEFT JOIN room_clocks c ON c.room_id = p.room_id
-             LEFT JOIN rooms r ON r.id = p.room_id
-             LEFT JOIN members m ON m.room_id = p.room_id AND m.user_id = p.user_id
-             LEFT JOIN bans b ON b.room_id = p.room_id AND b.user_id = p.user_id
-                 AND (b.until IS NULL OR b.until > clock_timestamp())
-             LEFT JOIN mutes x ON x.room_id = p.room_id AND x.user_id = p.user_id
-                 AND (x.until IS NULL OR x.until > clock_timestamp())
+             LEFT JOIN LATERAL (SELECT * FROM users u WHERE u.id = p.user_id OFFSET 0) u ON true
+             LEFT JOIN LATERAL (SELECT * FROM room_clocks c WHERE c.room_id = p.room_id OFFSET 0) c ON true
+             LEFT JOIN LATERAL (SELECT * FROM rooms r WHERE r.id = p.room_id OFFSET 0) r ON true
+             LEFT JOIN LATERAL (
+                 SELECT * FROM members m WHERE m.room_id = p.room_id AND m.user_id = p.user_id OFFSET 0
+             ) m ON true
+             LEFT JOIN LATERAL (
+                 SELECT * FROM bans b WHERE b.room_id = p.room_id AND b.user_id = p.user_id
+                     AND (b.until IS NULL OR b.until > clock_timestamp()) OFFSET 0
+             ) b ON true
+             LEFT JOIN LATERAL (
+                 SELECT * FROM mutes x WHERE x.room_id = p.room_id AND x.user_id = p.user_id
+                     AND (x.until IS NULL OR x.until > clock_timestamp()) OFFSET 0
+             ) x ON true
              ORDER BY p.n",
             &[&users, &rooms],
         )

@@ -12,7 +12,7 @@ use super::database::{cluster_on, joined, urls, well};
 use super::trial::Watch;
 use crate::support::measure::{SLACK, counted, measured};
 use crate::support::node::{PATIENCE, unique};
-use crate::support::postgres::{self, Postgres};
+use crate::support::postgres::{Postgres, statements};
 
 const CROWD: usize = 5_000;
 const PEOPLE: usize = 15;
@@ -24,9 +24,8 @@ const QUERIES: usize = CROWD / 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_comes_back_asks_the_database_little() {
-    let server = Postgres::start_with(&["shared_preload_libraries=pg_stat_statements"]);
-    let database = server.fresh_database().await;
-    postgres::execute(&database, "CREATE EXTENSION pg_stat_statements").await;
+    let server = Postgres::start_counting();
+    let database = server.counted_database().await;
     let nodes = cluster_on(&database, &[&[]]).await;
     let node = &nodes[0];
     let mut people = Vec::new();
@@ -73,12 +72,4 @@ async fn come_back(opening: Opening, room: String) -> Socket {
         assert_eq!((seqs, &joined["reset"]), ((after + 1..=head).collect(), &json!(false)), "{joined}");
         return socket;
     }
-}
-
-/// How many there have been of the test's database.
-async fn statements(database: &str) -> i64 {
-    let client = postgres::connect(database).await;
-    let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
-        WHERE d.datname = current_database()";
-    client.query_one(sql, &[]).await.expect("a row").get(0)
 }

@@ -34,6 +34,11 @@ impl Postgres {
         Self::start_with(&[])
     }
 
+    /// A server of the test's own that counts statements.
+    pub fn start_counting() -> Self {
+        Self::start_with(&["shared_preload_libraries=pg_stat_statements"])
+    }
+
     /// The same with settings of its own, as `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
         let folder = new_folder();
@@ -108,6 +113,13 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// One whose statements are counted ([`statements`]), of a server that counts.
+    pub async fn counted_database(&self) -> String {
+        let database = self.fresh_database().await;
+        execute(&database, "CREATE EXTENSION pg_stat_statements").await;
+        database
+    }
+
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
@@ -167,6 +179,14 @@ impl Postgres {
 /// Runs statements on a connection of its own, past the store.
 pub async fn execute(url: &str, sql: &str) {
     connect(url).await.batch_execute(sql).await.expect(sql);
+}
+
+/// How many there have been of a counted database.
+pub async fn statements(database: &str) -> i64 {
+    let client = connect(database).await;
+    let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
+        WHERE d.datname = current_database()";
+    client.query_one(sql, &[]).await.expect("a row").get(0)
 }
 
 /// A connection past the store, which lives as long as the client given.
