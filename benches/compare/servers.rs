@@ -170,7 +170,7 @@ impl Backends {
             ("LIMITS__FRAMES_PER_S", "100000"),
             ("LIMITS__REQUESTS_PER_S", "100000"),
             ("LIMITS__REQUEST_BURST", "100000"),
-            ("LIMITS__SOCKETS_PER_USER", "1000"),
+            ("LIMITS__SOCKETS_PER_USER", "10000"),
             ("LIMITS__SOCKETS_PER_ADDRESS", "100000"),
             ("LOG__LEVEL", "warn"),
         ] {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
+
 use super::results::{ALONE, Results};
 use super::scenarios::Scenario::{self, Big, Connect, Sends, Small};
 use super::servers::Kind::{self, BareCoalesced, BareEach, Channels, Salon, SocketIo};
@@ -74,6 +76,9 @@ fn row(
     target: Option<Target>,
 ) {
     let of = |kind: Kind| results.median(scenario, kind.name(), name);
+    if Kind::value_variants().iter().all(|kind| of(*kind).is_none()) {
+        return;
+    }
     let text = |value: Option<f64>| value.map_or("–".to_owned(), |value| thousands(value, digits));
     let peers = PEERS.map(|kind| text(of(kind)));
     let [each, coalesced] = [BareEach, BareCoalesced].map(|kind| text(of(kind)));
@@ -105,8 +110,9 @@ fn row(
 /// Over all rounds, in these runs.
 fn faults(out: &mut String, results: &Results) {
     let growing = Scenario::GROWING.map(|(scenario, _)| scenario);
-    let measured = |scenario: &Scenario| results.median(*scenario, Salon.name(), "lost").is_some();
-    for scenario in [Big, Small].into_iter().chain(growing.into_iter().filter(measured)) {
+    let measured =
+        |scenario: &Scenario| PEERS.iter().any(|kind| results.median(*scenario, kind.name(), "lost").is_some());
+    for scenario in [Big, Small].into_iter().chain(growing).filter(measured) {
         let of = |kind: Kind| {
             let sum = |name| results.sum(scenario, kind.name(), name);
             let Some(lost) = sum("lost") else { return "–".to_owned() };
