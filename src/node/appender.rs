@@ -1,10 +1,8 @@
 //! The way of sends, edits and deletions into the store: group commit. While one batch is being committed the next one
 //! gathers; of each room at most one batch is under way, so that a room's order is the order of arrival.
 
-#[cfg(test)]
-mod properties;
+mod waiting;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,15 +14,11 @@ use crate::error::{Error, Result};
 use crate::failpoints::{self, Point};
 use crate::model::{RoomId, Slug, User};
 use crate::store::{Append, Appended, Change, Changed, Store, StoreError};
+use waiting::State;
 
 /// Before an append whose outcome is unknown is tried again; grows by doubling up to the second value.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// The least between the beginnings of two batches while many come, since a batch of one costs the database almost what
-/// one of ten costs.
-const GATHER: Duration = Duration::from_millis(2);
-/// Many: batches have been larger than this in the mean of about the last eight. Who sends alone waits for nobody.
-const MANY: f32 = 1.25;
 /// How often waiting jobs are looked through for those whose time is over.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -66,26 +60,6 @@ pub struct Appender {
     queue_max: usize,
     batch_max: usize,
     timeout: Duration,
-}
-
-#[derive(Default)]
-struct State {
-    rooms: HashMap<RoomId, Waiting>,
-    /// Rooms with jobs and none under way.
-    ready: VecDeque<RoomId>,
-    waiting: usize,
-    under_way: usize,
-    /// When the last batch began, and how large batches have been lately.
-    last: Option<Instant>,
-    size: f32,
-    /// A worker waits for the next batch to gather.
-    gathering: bool,
-}
-
-#[derive(Default)]
-struct Waiting {
-    jobs: VecDeque<Job>,
-    under_way: bool,
 }
 
 impl Job {
@@ -179,14 +153,14 @@ impl Appender {
                     if !batch.is_empty() {
                         state.begins(now, batch.len());
                         self.metrics.append_queue.set(state.waiting as f64);
-                        if !state.ready.is_empty() {
+                        if state.has_ready() {
                             self.work.notify_one();
                         }
                         return batch;
                     }
                 }
                 // One waits, and takes what there is then.
-                let waits = !gather.is_zero() && !state.ready.is_empty() && !state.gathering;
+                let waits = !gather.is_zero() && state.has_ready() && !state.gathering;
                 state.gathering |= waits;
                 waits.then_some(gather)
             };
@@ -315,7 +289,7 @@ impl Appender {
         for room in rooms {
             state.release(room);
         }
-        let (more, idle) = (!state.ready.is_empty(), state.is_idle());
+        let (more, idle) = (state.has_ready(), state.is_idle());
         drop(state);
         if more {
             self.work.notify_one();
@@ -327,91 +301,6 @@ impl Appender {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn push(&mut self, job: Job) {
-        let room = job.room();
-        let waiting = self.rooms.entry(room).or_default();
-        if waiting.jobs.is_empty() && !waiting.under_way {
-            self.ready.push_back(room);
-        }
-        waiting.jobs.push_back(job);
-        self.waiting += 1;
-    }
-
-    /// How long the next batch is left to gather; none, when it is full or few come.
-    fn gather(&self, now: Instant, max: usize) -> Duration {
-        match self.last {
-            Some(last) if self.size > MANY && self.waiting < max => (last + GATHER).saturating_duration_since(now),
-            _ => Duration::ZERO,
-        }
-    }
-
-    fn begins(&mut self, now: Instant, size: usize) {
-        self.last = Some(now);
-        self.size += (size as f32 - self.size) / 8.0;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.under_way == 0
-    }
-
-    /// Takes jobs of ready rooms: sends of many rooms together, an edit or deletion by itself.
-    fn claim(&mut self, max: usize) -> Vec<Job> {
-        let mut batch: Vec<Job> = Vec::new();
-        while batch.len() < max {
-            let Some(room) = self.ready.pop_front() else { break };
-            // A room can stand here twice when all its jobs expired and new ones came.
-            let Some(waiting) = self.rooms.get_mut(&room).filter(|waiting| !waiting.under_way) else { continue };
-            match waiting.jobs.front().map(|job| &job.what) {
-                None => {
-                    self.rooms.remove(&room);
-                    continue;
-                }
-                Some(What::Change(_)) if !batch.is_empty() => {
-                    self.ready.push_front(room);
-                    break;
-                }
-                Some(What::Change(_)) => batch.extend(waiting.jobs.pop_front()),
-                Some(What::Send(_)) => {
-                    while batch.len() < max && matches!(waiting.jobs.front(), Some(Job { what: What::Send(_), .. })) {
-                        batch.extend(waiting.jobs.pop_front());
-                    }
-                }
-            }
-            waiting.under_way = true;
-            self.under_way += 1;
-            if matches!(batch.last(), Some(Job { what: What::Change(_), .. })) {
-                break;
-            }
-        }
-        self.waiting -= batch.len();
-        batch
-    }
-
-    /// Takes out what waited too long. A room keeps its order: behind a job with time left nobody is looked at.
-    fn expire(&mut self, now: Instant) -> Vec<Job> {
-        let mut late = Vec::new();
-        for waiting in self.rooms.values_mut() {
-            while waiting.jobs.front().is_some_and(|job| job.deadline <= now) {
-                late.extend(waiting.jobs.pop_front());
-            }
-        }
-        self.waiting -= late.len();
-        late
-    }
-
-    fn release(&mut self, room: RoomId) {
-        self.under_way -= 1;
-        let Some(waiting) = self.rooms.get_mut(&room) else { return };
-        waiting.under_way = false;
-        if waiting.jobs.is_empty() {
-            self.rooms.remove(&room);
-        } else {
-            self.ready.push_back(room);
-        }
     }
 }
 

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Node;
+use super::close::Close;
 use super::online::LEAVE_GRACE;
-use super::session::{Close, Session};
+use super::session::Session;
 use crate::protocol::frames::ServerFrame;
 
 /// Between two sockets that are asked to move: not all at once, whatever their clients make of `within_ms` …

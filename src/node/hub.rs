@@ -10,6 +10,7 @@ use dashmap::DashMap;
 
 use super::Node;
 use super::catch_up::{Page, frames};
+use super::close::Close;
 use super::counts::Counts;
 use super::gate::{Frame, Gate};
 use super::limits::network;
@@ -17,7 +18,7 @@ use super::metrics::Metrics;
 use super::people::People;
 use super::queue::Budget;
 use super::room::{Inner, Room};
-use super::session::{Close, Kind, Proof, Session};
+use super::session::{Kind, Proof, Session};
 use crate::broker::Channel;
 use crate::config::Config;
 use crate::error::{Error, Result};

@@ -5,6 +5,7 @@ mod access;
 mod appender;
 mod beacon;
 mod catch_up;
+mod close;
 mod counts;
 mod directs;
 mod drain;
@@ -44,11 +45,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use close::Close;
 pub use health::Readiness;
 pub use hub::Hub;
 pub use messages::{Draft, Told};
 pub use search::Piece;
-pub use session::{Close, Proof, Session, Work};
+pub use session::{Proof, Session, Work};
 
 use accounts::Accounts;
 use appender::Appender;

@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::session::{Close, Session};
+use super::close::Close;
+use super::session::Session;
 use crate::model::{Timestamp, UserId};
 use crate::store::{Revocation, Revoked};
 

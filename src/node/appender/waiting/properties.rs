@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{GATHER, Job, State, What, rooms_of};
+use super::super::{Job, What, rooms_of};
+use super::{GATHER, State};
 use crate::model::{Content, Nonce, RoomId, SiteRole, Slug, User, UserId, Username};
 use crate::store::{Append, Change, ChangeWhat};
 
