@@ -96,7 +96,7 @@ test('another epoch or reset throws the room away', async () => {
 });
 
 test('backoff grows while sockets fail, and starts anew after a stable one', async () => {
-  const test = harness();
+  const test = harness({ options: { transport: 'websocket' } });
   const waits = [];
   test.salon.connect();
   for (let n = 0; n < 4; n += 1) {
