@@ -78,7 +78,7 @@ export class Keep {
   }
 
   #hold(signal) {
-    this.#locks?.request(lockOf(this.#owner), () => new Promise((done) => {
+    this.#locks?.request(lockOf(this.#owner), () => signal.aborted || new Promise((done) => {
       signal.addEventListener('abort', done);
     })).catch(() => {});
   }

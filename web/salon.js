@@ -103,7 +103,10 @@ export class Salon extends EventTarget {
    * before a reload is taken up at once; else as soon as the connection stands.
    */
   connect({ user = null } = {}) {
-    if (user) this.#become(user);
+    if (user) {
+      this.#become(user);
+      this.#keep();
+    }
     this.#line.connect();
   }
 
@@ -231,6 +234,7 @@ export class Salon extends EventTarget {
     this.#sendJoins([...this.#rooms.values()]);
     // The new socket knows nothing of what the old one was still to answer; the nonces keep it single.
     this.#sends.lost();
+    this.#keep();
     this.#sends.pump();
   }
 
@@ -240,8 +244,12 @@ export class Salon extends EventTarget {
       this.#sends.end(new SalonError('closed', 'somebody else is logged in now'), { kept: true });
     }
     this.user = user;
+  }
+
+  #keep() {
     const { storage, locks, base } = this.#options;
-    this.#sends.keepIn(() => new Keep({ storage, locks, scope: `${base} ${user.id}`, now: this.#clock.now }));
+    const scope = `${base} ${this.user.id}`;
+    this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#clock.now }));
   }
 
   #down(socket) {
