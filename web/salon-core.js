@@ -17,6 +17,14 @@ export const CHANGES = new Set(['chat_message', 'message_edited', 'message_delet
 
 /** An error frame or problem: `code` is what programs branch on, `message` is for a person. */
 export class SalonError extends Error {
+  /** By field, where `code` is `invalid`. @type {Record<string, string> | undefined} */
+  errors;
+  /** Of HTTP. @type {number | undefined} */
+  status;
+  /** @type {number | undefined} */
+  retry_after_ms;
+
+  /** @param {string} code @param {string} [detail] @param {object} [more] */
   constructor(code, detail = code, more = {}) {
     super(detail);
     this.name = 'SalonError';

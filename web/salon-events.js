@@ -73,7 +73,7 @@ export class EventLine {
   #requests = new Set();
   #unreadTimer = null;
   /** What was last told of rooms without a stream; null before the first look. */
-  #told = null;
+  #told = /** @type {Map<string, {unread: number, mentions: number}> | null} */ (null);
 
   /** The same as of a socket: `on.welcome(frame)`, `on.frame(frame)`, `on.gone({code, live})`. */
   constructor(options) {
@@ -266,11 +266,12 @@ export class EventLine {
 
   #tellUnread(rooms) {
     const first = this.#told === null;
-    this.#told ??= new Map();
+    const told = this.#told ?? new Map();
+    this.#told = told;
     for (const info of rooms) {
       const { slug: room, unread, mentions } = info;
-      const before = this.#told.get(room);
-      this.#told.set(room, { unread, mentions });
+      const before = told.get(room);
+      told.set(room, { unread, mentions });
       if (!first && !before) this.#on.frame({ type: 'room_added', info });
       const changed = (before?.unread ?? 0) !== unread || (before?.mentions ?? 0) !== mentions;
       const live = this.#streams.some((stream) => stream.slug === room);
@@ -413,7 +414,7 @@ function asCall(frame) {
 
 /** The error frame that a refused call is. */
 function refusal({ response, body }, echo) {
-  const { code, message, retry_after_ms } = problem(response, body);
+  const { code, message, retry_after_ms = 0 } = problem(response, body);
   const frame = { type: 'error', ...echo, code, detail: message };
   return retry_after_ms > 0 ? { ...frame, retry_after_ms } : frame;
 }

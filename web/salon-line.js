@@ -18,7 +18,7 @@ const SOCKET_AGAIN_MAX_MS = 600_000;
 const EVENTS_UNTIL = 'salon-events-until';
 
 export class Line {
-  /** The socket in use, null while there is none. */
+  /** The socket in use, null while there is none. @type {Socket | EventLine | null} */
   main = null;
   /** What the last `state` event said; see STATES in salon.js. */
   status = { state: 'idle', attempt: 0, retry_at: null, code: null, transport: 'websocket' };
@@ -26,7 +26,7 @@ export class Line {
   random;
   #options;
   #on;
-  #next = null;
+  #next = /** @type {Socket | EventLine | null} */ (null);
   #retired = new Set();
   #attempt = 0;
   #connectedAt = 0;

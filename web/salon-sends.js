@@ -14,8 +14,7 @@ export class Sends {
   #random;
   #write;
   #tell;
-  /** @type {import('./salon-keep.js').Keep | null} */
-  #keep = null;
+  #keep = /** @type {import('./salon-keep.js').Keep | null} */ (null);
 
   /** `write(frame)` puts a frame on the line and says whether there is one; `tell(type, detail)` tells the page. */
   constructor({ clock, random, write, tell }) {
@@ -36,11 +35,10 @@ export class Sends {
 
   /** From now on messages are kept where `make` says; what pages that are gone left there is taken over. */
   keepIn(make) {
-    if (!this.#keep) {
-      this.#keep = make();
-      for (const unsent of this.unsent()) this.#keep.put(unsent);
-    }
-    this.#keep.open((left) => left.forEach((unsent) => this.#restore(unsent)));
+    const keep = this.#keep ?? make();
+    if (!this.#keep) for (const unsent of this.unsent()) keep.put(unsent);
+    this.#keep = keep;
+    keep.open((left) => left.forEach((unsent) => this.#restore(unsent)));
   }
 
   /** Gives up the place without taking anything out of it. */

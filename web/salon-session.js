@@ -34,7 +34,15 @@ const renewing = new Map();
 export async function checkSession(options = {}) {
   const { fetch = globalThis.fetch, base = '', token } = options;
   const locks = 'locks' in options ? options.locks : globalThis.navigator?.locks;
+  /** @returns {Promise<Session>} */
+  const again = async () => {
+    const answer = await account(true);
+    if (answer.status === 401) return { state: 'logged_out' };
+    const session = await read(answer);
+    return session.state === 'ok' ? { ...session, renewed: true } : session;
+  };
   const account = (refused = false) => ask(fetch, `${base}/api/account`, 'GET', token, refused);
+  /** @returns {Promise<Session>} */
   const renew = async () => {
     const renewed = await ask(fetch, `${base}/api/account/refresh`, 'POST');
     // Whatever else a refusal may say (an older server knows no renewal), it is no login session.
@@ -42,19 +50,13 @@ export async function checkSession(options = {}) {
     if (!renewed.ok) return read(renewed);
     return again();
   };
-  const again = async () => {
-    const answer = await account(true);
-    if (answer.status === 401) return { state: 'logged_out' };
-    const session = await read(answer);
-    return session.state === 'ok' ? { ...session, renewed: true } : session;
-  };
   try {
     const first = await account();
     if (first.status !== 401) return await read(first);
     if (token !== undefined) return typeof token === 'function' ? await again() : { state: 'logged_out' };
     return await alone(locks, base, renew, async () => {
       const second = await account();
-      return second.status === 401 ? renew() : { ...await read(second), renewed: true };
+      return second.status === 401 ? renew() : again();
     });
   } catch {
     return { state: 'unreachable' };
@@ -82,15 +84,15 @@ async function alone(locks, base, first, second) {
     const done = await locks.request(LOCK, { ifAvailable: true }, (lock) => lock && first());
     return done ?? locks.request(LOCK, { signal: AbortSignal.timeout(LOCK_WAIT_MS) }, second);
   }
-  let one = renewing.get(base);
-  if (!one) {
-    one = first().finally(() => renewing.delete(base));
-    renewing.set(base, one);
-  }
+  const running = renewing.get(base);
+  if (running) return running;
+  const one = first().finally(() => renewing.delete(base));
+  renewing.set(base, one);
   return one;
 }
 
-async function ask(fetch, url, method, token = undefined, refused = false) {
+/** @param {Token} [token] */
+async function ask(fetch, url, method, token, refused = false) {
   return fetch(url, {
     method,
     headers: await bearer(token, refused),

@@ -26,10 +26,17 @@ export * from './salon-core.js';
 export { checkSession };
 
 /**
+ * @typedef {import('./frames.js').RoomKey} RoomKey
+ * @typedef {import('./frames.js').ServerAck} ServerAck
+ * @typedef {import('./frames.js').Message} Message
+ * @typedef {import('./frames.js').User} User
+ */
+
+/**
  * `idle` before connect and after close; `connecting` the first time; `online` from `welcome` on; `reconnecting` while
  * it tries again; `offline` while, besides, nothing answers at all; `stopped` when only a person can go on.
  */
-export const STATES = ['idle', 'connecting', 'online', 'reconnecting', 'offline', 'stopped'];
+export const STATES = /** @type {const} */ (['idle', 'connecting', 'online', 'reconnecting', 'offline', 'stopped']);
 
 const TYPING_EVERY_MS = 3_000;
 /** Rooms in one `join` frame, far below the frame limit. */
@@ -38,7 +45,7 @@ const JOIN_BATCH = 50;
 const VIOLATION_QUIET_MS = 60_000;
 
 export class Salon extends EventTarget {
-  /** Who is logged in: of the last `welcome`, or as `connect` was told. */
+  /** Who is logged in: of the last `welcome`, or as `connect` was told. @type {User | null} */
   user = null;
   #options;
   #line;
@@ -50,6 +57,7 @@ export class Salon extends EventTarget {
   #asked = new Map();
   #refs = 0;
 
+  /** @param {any} options see docs/client.md */
   constructor(options = {}) {
     super();
     const base = options.base ?? globalThis.location?.origin ?? '';
@@ -60,7 +68,7 @@ export class Salon extends EventTarget {
       storage: pageStorage(),
       locks: globalThis.navigator?.locks,
       WebSocket: globalThis.WebSocket,
-      fetch: (...request) => globalThis.fetch(...request),
+      fetch: (/** @type {Parameters<typeof fetch>} */ ...request) => globalThis.fetch(...request),
     };
     this.#options = { ...defaults, ...options };
     this.#line = new Line(this.#options, {
@@ -93,7 +101,7 @@ export class Salon extends EventTarget {
 
   /** Listens to an event's detail; gives the function that ends it. */
   on(type, handle) {
-    const listener = (event) => handle(event.detail);
+    const listener = (/** @type {any} */ event) => handle(event.detail);
     this.addEventListener(type, listener);
     return () => this.removeEventListener(type, listener);
   }
@@ -101,6 +109,8 @@ export class Salon extends EventTarget {
   /**
    * Begins, or goes on after being stopped. With `user`, when it is known who is logged in, what that user wrote
    * before a reload is taken up at once; else as soon as the connection stands.
+   *
+   * @param {{user?: User | null}} [known]
    */
   connect({ user = null } = {}) {
     if (user) {
@@ -128,6 +138,10 @@ export class Salon extends EventTarget {
   /**
    * Joins a room (slug or id) and keeps it joined. Resolves with the `joined` frame; rejects when refused. Over event
    * streams only a few rooms are live at once: those joined last; the others are `parked`.
+   *
+   * @param {RoomKey} key
+   * @param {{after?: number, epoch?: string, limit?: number}} [from]
+   * @returns {Promise<import('./frames.js').Joined>}
    */
   join(key, { after, epoch, limit } = {}) {
     let room = this.#find(key);
@@ -141,6 +155,7 @@ export class Salon extends EventTarget {
     return answer;
   }
 
+  /** @param {RoomKey} key */
   leave(key) {
     const room = this.#find(key);
     if (!room) return;
@@ -148,38 +163,60 @@ export class Salon extends EventTarget {
     this.#line.send({ type: 'leave', room: room.key });
   }
 
-  /** The last `seq` and epoch of a room, to come back to it later; undefined when it is not joined. */
+  /**
+   * The last `seq` and epoch of a room, to come back to it later; undefined when it is not joined.
+   *
+   * @param {RoomKey} key
+   * @returns {{after: number, epoch: string} | undefined}
+   */
   position(key) {
     const room = this.#find(key);
     return room && room.epoch !== null ? { after: room.seq, epoch: room.epoch } : undefined;
   }
 
-  /** Gives the nonce at once, and `done`, which resolves with the ack. For another try give the same nonce. */
+  /**
+   * Gives the nonce at once, and `done`, which resolves with the ack. For another try give the same nonce.
+   *
+   * @param {RoomKey} room
+   * @param {string} content
+   * @param {{nonce?: string, reply_to?: number}} [more]
+   * @returns {{nonce: string, done: Promise<ServerAck>}}
+   */
   send(room, content, { nonce, reply_to } = {}) {
     return this.#sends.send(room, content, { nonce, reply_to });
   }
 
-  /** What was written, to this room or any, and is not answered yet; oldest first. */
+  /**
+   * What was written, to this room or any, and is not answered yet; oldest first.
+   *
+   * @param {RoomKey} [room]
+   */
   pending(room) {
     return this.#sends.unsent().filter((unsent) => room === undefined || unsent.room === room);
   }
 
-  /** Gives up a message that is not answered yet; true if it was certainly not sent. */
+  /**
+   * Gives up a message that is not answered yet; true if it was certainly not sent.
+   *
+   * @param {string} nonce
+   */
   discard(nonce) {
     return this.#sends.discard(nonce);
   }
 
+  /** @param {RoomKey} room @param {number} id @param {string} content @returns {Promise<ServerAck>} */
   edit(room, id, content) {
     const ref = this.#ref('e');
     return this.#sends.post(ref, room, { type: 'edit', ref, room, id, content });
   }
 
+  /** @param {RoomKey} room @param {number} id @returns {Promise<ServerAck>} */
   delete(room, id) {
     const ref = this.#ref('d');
     return this.#sends.post(ref, room, { type: 'delete', ref, room, id });
   }
 
-  /** May be called at every key stroke. */
+  /** May be called at every key stroke. @param {RoomKey} key */
   typing(key) {
     const room = this.#find(key);
     const now = this.#clock.now();
@@ -187,7 +224,12 @@ export class Salon extends EventTarget {
     if (this.#line.send({ type: 'typing', room: room.key })) room.typedAt = now;
   }
 
-  /** Moves the read mark of a joined room; without a connection, as soon as there is one. */
+  /**
+   * Moves the read mark of a joined room; without a connection, as soon as there is one.
+   *
+   * @param {RoomKey} key
+   * @param {number} seq
+   */
   read(key, seq) {
     const room = this.#find(key);
     if (!room || seq <= room.read) return;
@@ -195,7 +237,12 @@ export class Salon extends EventTarget {
     room.readSent = this.#line.send({ type: 'read', room: room.key, seq });
   }
 
-  /** Extends a socket that was opened by token; resolves with the `authenticated` frame. */
+  /**
+   * Extends a socket that was opened by token; resolves with the `authenticated` frame.
+   *
+   * @param {string} token
+   * @returns {Promise<import('./frames.js').ServerAuthenticated>}
+   */
   authenticate(token) {
     const ref = this.#ref('a');
     return new Promise((resolve, reject) => {
@@ -206,13 +253,26 @@ export class Salon extends EventTarget {
 
   // ---- over HTTP
 
-  /** Gives a reaction or takes it back; resolves with the message. */
+  /**
+   * Gives a reaction or takes it back; resolves with the message.
+   *
+   * @param {RoomKey} room
+   * @param {number} id
+   * @param {string} emoji
+   * @returns {Promise<Message>}
+   */
   async react(room, id, emoji, on = true) {
     const path = `/api/rooms/${encodeURIComponent(room)}/messages/${id}/reactions/${encodeURIComponent(emoji)}`;
     return (await this.call(on ? 'PUT' : 'DELETE', path)).body;
   }
 
-  /** A page of messages, oldest first; `older` and `newer` say whether there are such. */
+  /**
+   * A page of messages, oldest first; `older` and `newer` say whether there are such.
+   *
+   * @param {RoomKey} room
+   * @param {{before?: number, after?: number, limit?: number}} [page]
+   * @returns {Promise<{messages: Message[], older: boolean, newer: boolean}>}
+   */
   async history(room, { before, after, limit } = {}) {
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries({ before, after, limit })) if (value != null) query.set(key, String(value));
@@ -220,7 +280,13 @@ export class Salon extends EventTarget {
     return { messages: body, older: 'prev' in links, newer: 'next' in links };
   }
 
-  /** Any call of the HTTP interface; renews the log-in when it has run out. Rejects with a SalonError. */
+  /**
+   * Any call of the HTTP interface; renews the log-in when it has run out. Rejects with a SalonError.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
   call(method, path, body) {
     return call(method, path, body, this.#options);
   }
@@ -248,7 +314,7 @@ export class Salon extends EventTarget {
 
   #keep() {
     const { storage, locks, base } = this.#options;
-    const scope = `${base} ${this.user.id}`;
+    const scope = `${base} ${this.user?.id}`;
     this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#clock.now }));
   }
 
