@@ -42,7 +42,7 @@ export class Line {
   #life = 0;
 
   /**
-   * `on.status(status)`; `on.up(frame)` when a new socket is in use, `on.frame(socket, frame)`, `on.down(socket)` when
+   * `on.status(status)`; `on.up(frame)` when a new socket is in use, `on.frame(socket, frame)`, `on.down(socket, code)` when
    * a socket ended; `on.stopped(code)` when it will not come back; `on.needs(socket)` says whether rooms still hang on
    * a socket that has a successor.
    */
@@ -180,7 +180,7 @@ export class Line {
     this.#retired.delete(socket);
     if (used) this.main = null;
     if (awaited) this.#next = null;
-    this.#on.down(socket);
+    this.#on.down(socket, code);
     if (!used && !awaited) return;
     if (used) {
       if (this.clock.now() - this.#connectedAt >= STABLE_MS) this.#attempt = 0;

@@ -112,6 +112,13 @@ export class Sends {
     return true;
   }
 
+  /** The server would not take a frame of that size: the largest that was on its way fails, lest it comes again. */
+  tooLarge() {
+    const size = ({ frame }) => JSON.stringify(frame).length;
+    const [largest] = this.#outbox.entries().filter(({ sentAt }) => sentAt !== null).sort((a, b) => size(b) - size(a));
+    if (largest) this.#fail(this.#takeOut(largest.ref), new SalonError('too_large', 'this is too long to send'));
+  }
+
   /** Gives up a message; true if nothing of it ever went out. */
   discard(nonce) {
     const entry = this.#takeOut(nonce);

@@ -75,7 +75,7 @@ export class Salon extends EventTarget {
       status: (status) => this.#emit('state', status),
       up: (frame) => this.#up(frame),
       frame: (socket, frame) => this.#heard(socket, frame),
-      down: (socket) => this.#down(socket),
+      down: (socket, code) => this.#down(socket, code),
       stopped: (code) => code === 4501 && this.#emit('logged_out', {}),
       needs: (socket) => [...this.#rooms.values()].some((room) => room.socket === socket),
     });
@@ -318,7 +318,8 @@ export class Salon extends EventTarget {
     this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#clock.now }));
   }
 
-  #down(socket) {
+  #down(socket, code) {
+    if (code === 1009) this.#sends.tooLarge();
     for (const room of this.#rooms.values()) {
       if (room.socket === socket) room.socket = null;
       if (room.awaiting?.socket === socket) room.awaiting = null;
