@@ -84,7 +84,9 @@ fn the_module_is_as_its_types_say() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_types_lie_beside_the_module() {
     let single = Single::shared().await;
-    for (path, kind) in [("/salon.js", "text/javascript"), ("/salon.d.ts", "text/plain"), ("/frames.d.ts", "text/plain")] {
+    for (path, kind) in
+        [("/salon.js", "text/javascript"), ("/salon.d.ts", "text/plain"), ("/frames.d.ts", "text/plain")]
+    {
         let answer = Http::new(&single.url()).get(path).await.expect("an answer");
         let told = answer.content_type().split(';').next().unwrap_or_default();
         assert_eq!((answer.status, told), (200, kind), "{path}");
