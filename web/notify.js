@@ -12,6 +12,8 @@ const ICONS = { quiet: '/favicon.svg', unread: '/favicon-unread.svg' };
 export class Notify {
   #chat;
   #actions;
+  /** What was unread in each room when it was last looked at. */
+  #before = new Map();
 
   constructor(chat, actions) {
     this.#chat = chat;
@@ -27,15 +29,36 @@ export class Notify {
     const icon = unread > 0 ? ICONS.unread : ICONS.quiet;
     const link = document.querySelector('link[rel=icon]');
     if (link && link.getAttribute('href') !== icon) link.setAttribute('href', icon);
+    this.#lookElsewhere(me);
+  }
+
+  // Of a room that is not joined only the counts are told, and not what was said.
+  #lookElsewhere(me) {
+    if (!me) this.#before.clear();
+    for (const room of this.#chat.rooms.values()) {
+      const { slug, info, unread, mentions = 0, joined } = room;
+      const before = this.#before.get(slug);
+      this.#before.set(slug, { unread, mentions });
+      if (!before || joined || unread <= before.unread) continue;
+      if (this.#isWanted(info.kind, mentions > before.mentions)) this.#show(room, info.name, t('unread', { count: unread }));
+    }
   }
 
   #told({ room, message, mention }) {
-    if (!wanted() || !isWorthIt(room.info.kind, mention, document.hidden || !document.hasFocus())) return;
+    if (!this.#isWanted(room.info.kind, mention)) return;
     const { author, content } = message;
-    const title = t(room.info.kind === 'direct' ? 'mine.direct_from' : 'mine.in_room', { author, room: room.info.name });
+    const title = room.info.kind === 'direct' ? author : t('mine.in_room', { author, room: room.info.name });
+    this.#show(room, title, bodyOf(content));
+  }
+
+  #isWanted(kind, mention) {
+    return wanted() && isWorthIt(kind, mention, document.hidden || !document.hasFocus());
+  }
+
+  #show(room, title, body) {
     try {
       // One for each room, of all tabs together: the newest stands for those before it.
-      const shown = new Notification(title, { body: bodyOf(content), tag: `salon ${room.slug}`, icon: ICONS.quiet });
+      const shown = new Notification(title, { body, tag: `salon ${room.slug}`, icon: ICONS.quiet });
       shown.addEventListener('click', () => {
         window.focus();
         shown.close();
