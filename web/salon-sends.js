@@ -10,17 +10,17 @@ export class Sends {
   #outbox = new Outbox();
   #waiters = new Map();
   #timer = null;
+  #line;
   #clock;
   #random;
-  #write;
   #tell;
   #keep = /** @type {import('./salon-keep.js').Keep | null} */ (null);
 
-  /** `write(frame)` puts a frame on the line and says whether there is one; `tell(type, detail)` tells the page. */
-  constructor({ clock, random, write, tell }) {
-    this.#clock = clock;
-    this.#random = random;
-    this.#write = write;
+  /** `tell(type, detail)` tells the page. */
+  constructor({ line, tell }) {
+    this.#line = line;
+    this.#clock = line.clock;
+    this.#random = line.random;
     this.#tell = tell;
   }
 
@@ -39,12 +39,6 @@ export class Sends {
     if (!this.#keep) for (const unsent of this.unsent()) keep.put(unsent);
     this.#keep = keep;
     keep.open((left) => left.forEach((unsent) => this.#restore(unsent)));
-  }
-
-  /** Gives up the place without taking anything out of it. */
-  forgetKeep() {
-    this.#keep?.close();
-    this.#keep = null;
   }
 
   send(room, content, { nonce = newNonce(), reply_to = undefined, at = undefined } = {}) {
@@ -76,9 +70,9 @@ export class Sends {
   /** Writes what is due, as far as there is a line. */
   pump() {
     this.#clock.clearTimeout(this.#timer);
-    if (!this.#write(null)) return;
+    if (!this.#line.main) return;
     const now = this.#clock.now();
-    for (const entry of this.#outbox.take(now)) this.#write(entry.frame);
+    for (const entry of this.#outbox.take(now)) this.#line.send(entry.frame);
     const wakeAt = this.#outbox.wakeAt(now);
     if (wakeAt < Infinity) this.#timer = this.#clock.setTimeout(() => this.pump(), Math.max(1, wakeAt - now));
   }
@@ -128,20 +122,25 @@ export class Sends {
     return !entry.touched;
   }
 
-  /** Everything fails; `kept`: what is stored stays, for when the same user is back. */
-  end(why, { kept = false } = {}) {
-    if (kept) this.forgetKeep();
+  /** Everything fails; `keep`: what is stored stays, for when the same user is back. */
+  end(why, { keep }) {
+    if (keep) this.#forgetKeep();
     for (const entry of this.#outbox.drain()) {
       this.#keep?.remove(entry.ref);
       this.#fail(entry, why);
     }
-    this.forgetKeep();
+    this.#forgetKeep();
   }
 
   #add(ref, room, frame, at) {
     const entry = this.#outbox.add(ref, room, frame);
     entry.at = at;
     if (frame.type === 'send') this.#keep?.put(unsentOf(entry));
+  }
+
+  #forgetKeep() {
+    this.#keep?.close();
+    this.#keep = null;
   }
 
   #restore(unsent) {

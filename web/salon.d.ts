@@ -105,7 +105,7 @@ export class Salon extends EventTarget {
   get unsent(): number;
   on<Type extends keyof SalonEvents>(type: Type, handle: (detail: SalonEvents[Type]) => void): () => void;
   connect(known?: { user?: User | null }): void;
-  close(): void;
+  close(how?: { keep?: boolean }): void;
   check(): void;
   join(room: RoomKey, from?: { after?: number; epoch?: string; limit?: number }): Promise<Joined>;
   leave(room: RoomKey): void;
@@ -139,6 +139,9 @@ export function mergeChange(messages: Map<number, Message>, change: Message): bo
 export const BACKOFF_MIN_MS: number;
 export const BACKOFF_MAX_MS: number;
 export const OUTBOX_MAX: number;
+export const IN_FLIGHT_MAX: number;
+export const ACK_WAIT_MS: number;
+export const TRIES_MAX: number;
 /** The wait before a try, with full jitter. */
 export function backoffMs(attempt: number, random?: () => number): number;
 export function newNonce(random?: Crypto): string;

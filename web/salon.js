@@ -16,9 +16,10 @@
 // and every other frame under its own type (`ack`, `typing`, `user_join`, `unread`, `removed`, …).
 
 import { call } from './http.js';
-import { CHANGES, SalonError, backoffMs, checkJoined, checkOrder, mayRetry } from './salon-core.js';
+import { SalonError } from './salon-core.js';
 import { Keep } from './salon-keep.js';
 import { Line } from './salon-line.js';
+import { Rooms } from './salon-rooms.js';
 import { Sends } from './salon-sends.js';
 import { checkSession } from './salon-session.js';
 
@@ -38,20 +39,12 @@ export { checkSession };
  */
 export const STATES = /** @type {const} */ (['idle', 'connecting', 'online', 'reconnecting', 'offline', 'stopped']);
 
-const TYPING_EVERY_MS = 3_000;
-/** Rooms in one `join` frame, far below the frame limit. */
-const JOIN_BATCH = 50;
-/** A violation after a quiet minute is mended at once again. */
-const VIOLATION_QUIET_MS = 60_000;
-
 export class Salon extends EventTarget {
   /** Who is logged in: of the last `welcome`, or as `connect` was told. @type {User | null} */
   user = null;
   #options;
   #line;
-  #clock;
-  #random;
-  #rooms = new Map();
+  #rooms;
   #sends;
   /** Frames that are neither kept nor sent again, by `ref`. */
   #asked = new Map();
@@ -77,15 +70,15 @@ export class Salon extends EventTarget {
       frame: (socket, frame) => this.#heard(socket, frame),
       down: (socket, code) => this.#down(socket, code),
       stopped: (code) => code === 4501 && this.#emit('logged_out', {}),
-      needs: (socket) => [...this.#rooms.values()].some((room) => room.socket === socket),
+      needs: (socket) => this.#rooms.needs(socket),
     });
-    this.#clock = this.#line.clock;
-    this.#random = this.#line.random;
-    this.#sends = new Sends({
-      clock: this.#clock,
-      random: this.#random,
-      write: (frame) => (frame === null ? this.#line.main !== null : this.#line.send(frame)),
-      tell: (type, detail) => this.#emit(type, detail),
+    const tell = (type, detail) => this.#emit(type, detail);
+    this.#sends = new Sends({ line: this.#line, tell });
+    this.#rooms = new Rooms({
+      line: this.#line,
+      tell,
+      seen: (message) => this.#sends.settleOwn(message, this.user),
+      ref: (kind) => this.#ref(kind),
     });
   }
 
@@ -120,11 +113,16 @@ export class Salon extends EventTarget {
     this.#line.connect();
   }
 
-  /** Ends it for good: rooms are forgotten, and what was not acknowledged fails as `closed`. */
-  close() {
+  /**
+   * Ends it for good: rooms are forgotten, and what was not acknowledged fails as `closed`. With `keep` it stays stored
+   * for when the same user is back.
+   *
+   * @param {{keep?: boolean}} [how]
+   */
+  close({ keep = false } = {}) {
     const closed = new SalonError('closed', 'the connection was closed');
-    for (const room of [...this.#rooms.values()]) this.#dropRoom(room, closed);
-    this.#sends.end(closed);
+    this.#rooms.forgetAll(closed);
+    this.#sends.end(closed, { keep });
     this.#line.close();
     this.#giveUpAsked();
     this.user = null;
@@ -143,24 +141,13 @@ export class Salon extends EventTarget {
    * @param {{after?: number, epoch?: string, limit?: number}} [from]
    * @returns {Promise<import('./frames.js').Joined>}
    */
-  join(key, { after, epoch, limit } = {}) {
-    let room = this.#find(key);
-    if (!room) room = { key, limit, epoch: epoch ?? null, seq: after ?? null, waiters: [], ...UNJOINED };
-    // The one asked for last is the last to be parked.
-    this.#rooms.delete(room.key);
-    this.#rooms.set(room.key, room);
-    const answer = new Promise((resolve, reject) => room.waiters.push({ resolve, reject }));
-    answer.catch(() => {});
-    if (this.#line.main && !room.awaiting) this.#sendJoins([room]);
-    return answer;
+  join(key, from = {}) {
+    return this.#rooms.join(key, from);
   }
 
   /** @param {RoomKey} key */
   leave(key) {
-    const room = this.#find(key);
-    if (!room) return;
-    this.#dropRoom(room, new SalonError('closed', 'left'));
-    this.#line.send({ type: 'leave', room: room.key });
+    this.#rooms.leave(key);
   }
 
   /**
@@ -170,8 +157,7 @@ export class Salon extends EventTarget {
    * @returns {{after: number, epoch: string} | undefined}
    */
   position(key) {
-    const room = this.#find(key);
-    return room && room.epoch !== null ? { after: room.seq, epoch: room.epoch } : undefined;
+    return this.#rooms.position(key);
   }
 
   /**
@@ -218,10 +204,7 @@ export class Salon extends EventTarget {
 
   /** May be called at every key stroke. @param {RoomKey} key */
   typing(key) {
-    const room = this.#find(key);
-    const now = this.#clock.now();
-    if (!room || now - room.typedAt < TYPING_EVERY_MS) return;
-    if (this.#line.send({ type: 'typing', room: room.key })) room.typedAt = now;
+    this.#rooms.typing(key);
   }
 
   /**
@@ -231,10 +214,7 @@ export class Salon extends EventTarget {
    * @param {number} seq
    */
   read(key, seq) {
-    const room = this.#find(key);
-    if (!room || seq <= room.read) return;
-    room.read = seq;
-    room.readSent = this.#line.send({ type: 'read', room: room.key, seq });
+    this.#rooms.read(key, seq);
   }
 
   /**
@@ -297,7 +277,7 @@ export class Salon extends EventTarget {
     this.#become(frame.user);
     this.#sends.frameBytes = frame.limits?.frame_bytes ?? this.#sends.frameBytes;
     this.#emit('welcome', frame);
-    this.#sendJoins([...this.#rooms.values()]);
+    this.#rooms.up();
     // The new socket knows nothing of what the old one was still to answer; the nonces keep it single.
     this.#sends.lost();
     this.#keep();
@@ -307,7 +287,7 @@ export class Salon extends EventTarget {
   /** What one user wrote must never go out in the name of another; it waits in storage for its writer. */
   #become(user) {
     if (this.user && this.user.id !== user.id) {
-      this.#sends.end(new SalonError('closed', 'somebody else is logged in now'), { kept: true });
+      this.#sends.end(new SalonError('closed', 'somebody else is logged in now'), { keep: true });
     }
     this.user = user;
   }
@@ -315,15 +295,12 @@ export class Salon extends EventTarget {
   #keep() {
     const { storage, locks, base } = this.#options;
     const scope = `${base} ${this.user?.id}`;
-    this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#clock.now }));
+    this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#line.clock.now }));
   }
 
   #down(socket, code) {
     if (code === 1009) this.#sends.tooLarge();
-    for (const room of this.#rooms.values()) {
-      if (room.socket === socket) room.socket = null;
-      if (room.awaiting?.socket === socket) room.awaiting = null;
-    }
+    this.#rooms.down(socket);
     if (this.#line.main) return;
     this.#sends.lost();
     this.#giveUpAsked();
@@ -334,157 +311,29 @@ export class Salon extends EventTarget {
     this.#asked.clear();
   }
 
-  // ---- rooms
-
-  #find(key) {
-    const room = this.#rooms.get(key);
-    if (room || key === undefined) return room;
-    for (const other of this.#rooms.values()) if (other.id === key) return other;
-    return undefined;
-  }
-
-  #dropRoom(room, why) {
-    this.#rooms.delete(room.key);
-    this.#clock.clearTimeout(room.timer);
-    for (const waiter of room.waiters.splice(0)) waiter.reject(why);
-    this.#line.releaseRetired();
-  }
-
-  #sendJoins(rooms) {
-    for (let at = 0; at < rooms.length; at += JOIN_BATCH) {
-      const batch = rooms.slice(at, at + JOIN_BATCH);
-      const ref = this.#ref('j');
-      const wanted = batch.map((room) => {
-        this.#clock.clearTimeout(room.timer);
-        const { seq: after, epoch } = room;
-        room.awaiting = { socket: this.#line.main, ref, after, epoch };
-        const since = after !== null ? { after, epoch: epoch ?? undefined } : {};
-        return { room: room.key, limit: room.limit, ...since };
-      });
-      this.#line.send(wanted.length === 1 ? { type: 'join', ref, ...wanted[0] } : { type: 'join', ref, rooms: wanted });
-    }
-  }
-
-  #joined(socket, frame) {
-    const room = this.#find(frame.room) ?? this.#find(frame.info?.id) ?? this.#awaited(frame.ref);
-    if (!room || socket !== this.#line.main) return;
-    const asked = room.awaiting ?? { after: room.position, epoch: room.epoch };
-    const wrong = checkJoined(asked, frame);
-    if (wrong) {
-      this.#violated(room, wrong, asked.after, frame);
-      return;
-    }
-    this.#rekey(room, frame.room);
-    const reset = frame.reset || room.seq === null || (room.epoch ?? frame.epoch) !== frame.epoch;
-    Object.assign(room, {
-      id: frame.info?.id ?? room.id,
-      epoch: frame.epoch,
-      // A node may be a moment behind the one we come from: what we hold stays ours.
-      seq: reset ? frame.seq : Math.max(room.seq, frame.seq),
-      position: frame.seq,
-      socket,
-      awaiting: null,
-      tries: 0,
-    });
-    for (const message of frame.messages) this.#sends.settleOwn(message, this.user);
-    this.#emit('joined', { ...frame, reset });
-    for (const waiter of room.waiters.splice(0)) waiter.resolve(frame);
-    if (!room.readSent && room.read > 0) room.readSent = socket.send({ type: 'read', room: room.key, seq: room.read });
-    this.#line.releaseRetired();
-  }
-
-  // It was asked for by id, or by a name that is not quite its own; its place in the order stays.
-  #rekey(room, key) {
-    if (room.key === key) return;
-    room.key = key;
-    const rooms = [...this.#rooms.values()];
-    this.#rooms = new Map(rooms.map((one) => [one.key, one]));
-  }
-
-  #awaited(ref) {
-    const waiting = [...this.#rooms.values()].filter((room) => room.awaiting && room.awaiting.ref === ref);
-    return waiting.length === 1 ? waiting[0] : undefined;
-  }
-
-  #changed(socket, change) {
-    const room = this.#find(change.room);
-    if (room && room.socket === socket && room.awaiting?.socket !== socket) {
-      const order = checkOrder(room.position, change);
-      if (order === 'next') {
-        room.position = change.seq;
-        if (change.seq > room.seq) {
-          room.seq = change.seq;
-          this.#emit('change', change);
-        }
-      } else {
-        this.#violated(room, order, room.position, change);
-      }
-    }
-    this.#sends.settleOwn(change, this.user);
-  }
-
-  #violated(room, kind, previous, frame) {
-    // A wrong answer says that our position is no good there: then from the latest page.
-    if (frame.type === 'joined') Object.assign(room, { seq: null, epoch: null });
-    this.#emit('violation', { room: room.key, kind, previous, frame });
-    const now = this.#clock.now();
-    room.violations = now - room.violatedAt > VIOLATION_QUIET_MS ? 0 : room.violations + 1;
-    room.violatedAt = now;
-    this.#joinLater(room, room.violations === 0 ? 0 : backoffMs(room.violations, this.#random));
-  }
-
-  // Frames of the room are not listened to until the answer: it brings them all.
-  #joinLater(room, waitMs) {
-    room.awaiting = { socket: this.#line.main, ref: null, after: null, epoch: null };
-    room.timer = this.#clock.setTimeout(() => {
-      if (this.#line.main && room.awaiting?.socket === this.#line.main) this.#sendJoins([room]);
-    }, waitMs);
-  }
-
-  #joinRefused(room, frame) {
-    room.tries += 1;
-    if (mayRetry(frame.code)) {
-      this.#joinLater(room, Math.max(frame.retry_after_ms ?? 0, backoffMs(room.tries, this.#random)));
-      return;
-    }
-    this.#emit('join_failed', { room: room.key, code: frame.code, detail: frame.detail });
-    this.#dropRoom(room, new SalonError(frame.code, frame.detail));
-  }
-
-  #parked(socket, frame) {
-    const room = this.#find(frame.room);
-    if (!room || socket !== this.#line.main) return;
-    Object.assign(room, { socket: null, awaiting: null });
-    for (const waiter of room.waiters.splice(0)) waiter.reject(new SalonError('parked', 'too many rooms at once'));
-    this.#emit('parked', { room: room.key });
-  }
-
   // ---- frames
 
   #heard(socket, frame) {
-    if (CHANGES.has(frame.type)) return this.#changed(socket, frame);
     switch (frame.type) {
-      case 'joined': return this.#joined(socket, frame);
-      case 'parked': return this.#parked(socket, frame);
-      case 'error': return this.#refused(frame);
+      case 'error':
+        this.#refused(frame);
+        break;
       case 'ack':
         this.#sends.settle(frame.ref ?? frame.nonce, frame);
-        return this.#emit('ack', frame);
-      case 'authenticated': return this.#authenticated(frame);
+        this.#emit('ack', frame);
+        break;
+      case 'authenticated':
+        this.#authenticated(frame);
+        break;
       case 'reconnect':
         if (socket === this.#line.main) this.#line.move(frame.within_ms ?? 0);
-        return this.#emit('reconnect', frame);
-      case 'pong': return undefined;
-      default: return this.#other(socket, frame);
+        this.#emit('reconnect', frame);
+        break;
+      case 'pong':
+        break;
+      default:
+        this.#rooms.heard(socket, frame);
     }
-  }
-
-  #other(socket, frame) {
-    const room = this.#find(frame.room);
-    // While two sockets stand, each room is told of by one of them.
-    if (room ? room.socket !== null && room.socket !== socket : socket !== this.#line.main) return;
-    if (frame.type === 'removed' && room) this.#dropRoom(room, new SalonError('forbidden', frame.reason));
-    this.#emit(frame.type, frame);
   }
 
   #authenticated(frame) {
@@ -498,12 +347,8 @@ export class Salon extends EventTarget {
     if (this.#sends.refused(ref, frame)) return;
     const asked = this.#asked.get(ref);
     this.#asked.delete(ref);
-    asked?.reject(new SalonError(frame.code, frame.detail));
-    const joining = [...this.#rooms.values()].filter((room) => ref !== undefined && room.awaiting?.ref === ref);
-    const named = this.#find(frame.room);
-    const meant = named ? joining.filter((room) => room === named) : joining;
-    for (const room of meant) this.#joinRefused(room, frame);
-    if (meant.length === 0 && !asked) this.#emit('error', frame);
+    if (asked) asked.reject(new SalonError(frame.code, frame.detail));
+    else if (!this.#rooms.refused(ref, frame)) this.#emit('error', frame);
   }
 
   #ref(kind) {
@@ -515,11 +360,6 @@ export class Salon extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
-
-const UNJOINED = {
-  id: undefined, socket: null, position: null, awaiting: null, timer: null, tries: 0,
-  typedAt: -Infinity, read: 0, readSent: true, violations: 0, violatedAt: -Infinity,
-};
 
 /** The storage of the page we are in; null where there is none, or its person does not want any. */
 function pageStorage() {

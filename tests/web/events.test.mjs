@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventParser, STREAMS_MAX } from '../../web/salon-events.js';
+import { STREAMS_MAX } from '../../web/salon-events.js';
 import { UPGRADES_FAILED_MAX } from '../../web/salon-line.js';
+import { EventParser } from '../../web/salon-parser.js';
 import { harness, memoryStorage, message } from './harness.mjs';
 
 /** A Salon that has given up on sockets. */
@@ -46,6 +47,14 @@ test('sockets that do not come up while HTTP works are given up after a bounded 
   assert.equal(test.sockets.length, UPGRADES_FAILED_MAX);
   const { state, transport } = test.salon.status;
   assert.deepEqual({ state, transport }, { state: 'online', transport: 'events' });
+});
+
+test('sockets that are never answered are given up, too', async () => {
+  const test = harness();
+  test.salon.connect();
+  await test.clock.pass(60_000);
+  assert.equal(test.salon.status.transport, 'events');
+  assert.equal(test.salon.status.state, 'online');
 });
 
 test('a dead network, an access that had run out, and a busy server are no reason to give sockets up', async () => {

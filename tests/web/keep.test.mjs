@@ -178,6 +178,19 @@ test('who closes on purpose gives up what was not sent', async () => {
   assert.equal(storage.length, 0);
 });
 
+test('who closes for another user keeps what the first one wrote', async () => {
+  const { page, storage } = browser({ locks: null });
+  const one = page();
+  one.salon.connect({ user: ALICE });
+  const { done, nonce } = one.salon.send('general', 'later');
+  one.salon.close({ keep: true });
+  await assert.rejects(done, { code: 'closed' });
+  assert.equal(storage.length, 1);
+  one.salon.connect({ user: ALICE });
+  one.socket.welcome();
+  assert.deepEqual(nonces(one), [nonce]);
+});
+
 test('five messages written offline survive a reload and go out once, in order', async () => {
   const { page } = browser({ locks: null });
   const before = page();
