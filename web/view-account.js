@@ -91,6 +91,9 @@ export class AccountView {
         el('div', { class: 'buttons' }, closeButton()));
     } catch (error) {
       showError('password', inWords(error));
+    } finally {
+      const hint = byId('password-new-hint');
+      if (hint) hint.hidden = !byId('password-new-error').hidden;
     }
   }
 
@@ -193,8 +196,8 @@ function field(name, label, autocomplete, hint) {
 function inWords(error) {
   const errors = {};
   if (error.code === 'invalid_credentials') errors.current = t('mine.wrong');
-  if (error.errors?.new) errors.new = t('mine.new_rule');
-  if (error.errors?.current) errors.current = t('mine.wrong');
+  // The server says more, but in English.
+  if (error.errors?.new && language() !== 'en') errors.new = t('mine.new_rule');
   if (Object.keys(errors).length > 0) return { code: error.code, errors, own: true };
   return error.code === 'forbidden' ? { code: 'invalid', message: t('mine.foreign') } : error;
 }
