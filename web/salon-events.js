@@ -228,7 +228,8 @@ export class EventLine {
       const { status, body } = await this.#request('GET', `/api/rooms?limit=${ROOMS_PAGE}`);
       if (this.#ended) return;
       if (status === 200) this.#tellUnread(body.filter((info) => info.role !== null));
-      else if (status === 401) this.#gone(4010);
+      // Where no room has a stream, this is what notices that nothing answers.
+      else if (status === 0 || status === 401) this.#lost({ status });
       if (!this.#ended) this.#watchUnread();
     }, part * UNREAD_EVERY_MS);
   }

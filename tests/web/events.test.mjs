@@ -208,6 +208,15 @@ test('a silent stream is given up and opened again', async () => {
   assert.equal(test.streams.length, 2);
 });
 
+test('a dead network is noticed without a stream, too', async () => {
+  const test = await blocked({ answers: { 'GET /api/rooms': [200, []] } });
+  await test.clock.pass(30_000);
+  assert.equal(test.salon.status.state, 'online');
+  Object.assign(test.replies, { 'GET /api/rooms': 'dead', 'GET /api/account': 'dead' });
+  await test.clock.pass(30_000);
+  assert.equal(test.salon.status.state, 'offline');
+});
+
 test('a proxy that holds streams back: no state of being online for ever', async () => {
   const test = await blocked();
   test.salon.join('general');
