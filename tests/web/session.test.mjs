@@ -68,7 +68,9 @@ test('while the access holds nothing is renewed', async () => {
 test('of tabs that find it out at once, one renews', async () => {
   const { fetch, count } = server();
   const locks = webLocks();
-  const found = await Promise.all([1, 2, 3, 4].map(() => checkSession({ fetch, locks })));
+  // Each has the module for itself, as tabs have: what they share are the locks.
+  const tabs = await Promise.all([1, 2, 3, 4].map((tab) => import(`../../web/salon-session.js?tab=${tab}`)));
+  const found = await Promise.all(tabs.map((tab) => tab.checkSession({ fetch, locks })));
   assert.deepEqual(new Set(found.map((session) => session.state)), new Set(['ok']));
   assert.equal(count('POST /api/account/refresh'), 1);
 });
