@@ -11,6 +11,8 @@ const STABLE_MS = 10_000;
 const HANDOVER_WAIT_MS = 10_000;
 /** Sockets that did not come up although HTTP works, before event streams are taken instead. */
 export const UPGRADES_FAILED_MAX = 3;
+/** The same where one has come up before: then it is more likely the server's trouble of a moment. */
+export const UPGRADES_FAILED_LATER_MAX = 8;
 /** With event streams a socket is tried again after this, and ever later. */
 const SOCKET_AGAIN_MIN_MS = 60_000;
 const SOCKET_AGAIN_MAX_MS = 600_000;
@@ -36,6 +38,7 @@ export class Line {
   /** What the next one is to be: `websocket` or `events`. */
   #transport;
   #upgradesFailed = 0;
+  #upgradesFailedMax = UPGRADES_FAILED_MAX;
   #againMs = SOCKET_AGAIN_MIN_MS;
   #againTimer = null;
   /** Counts the lives between connect and close, so that an answer to an earlier one is not taken for this one's. */
@@ -131,6 +134,7 @@ export class Line {
 
   #socketsWork() {
     this.#upgradesFailed = 0;
+    this.#upgradesFailedMax = UPGRADES_FAILED_LATER_MAX;
     this.#againMs = SOCKET_AGAIN_MIN_MS;
     if (this.#options.transport !== 'auto') return;
     this.#transport = 'websocket';
@@ -141,7 +145,7 @@ export class Line {
   #upgradeFailed() {
     if (this.#options.transport !== 'auto' || this.#transport === 'events') return false;
     this.#upgradesFailed += 1;
-    if (this.#upgradesFailed < UPGRADES_FAILED_MAX) return false;
+    if (this.#upgradesFailed < this.#upgradesFailedMax) return false;
     this.#transport = 'events';
     return true;
   }

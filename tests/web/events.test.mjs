@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STREAMS_MAX } from '../../web/salon-events.js';
-import { UPGRADES_FAILED_MAX } from '../../web/salon-line.js';
+import { UPGRADES_FAILED_LATER_MAX, UPGRADES_FAILED_MAX } from '../../web/salon-line.js';
 import { EventParser } from '../../web/salon-parser.js';
 import { harness, memoryStorage, message } from './harness.mjs';
 
@@ -55,6 +55,20 @@ test('sockets that are never answered are given up, too', async () => {
   await test.clock.pass(60_000);
   assert.equal(test.salon.status.transport, 'events');
   assert.equal(test.salon.status.state, 'online');
+});
+
+test('where sockets worked before, more of them have to fail', async () => {
+  const test = harness();
+  test.salon.connect();
+  test.socket.welcome();
+  for (let n = 0; n < UPGRADES_FAILED_LATER_MAX; n += 1) {
+    test.socket.end(1006);
+    assert.equal(test.salon.status.transport, 'websocket');
+    await test.clock.pass(test.salon.status.retry_at - test.clock.now());
+  }
+  test.socket.end(1006);
+  await test.clock.pass(0);
+  assert.equal(test.salon.status.transport, 'events');
 });
 
 test('a dead network, an access that had run out, and a busy server are no reason to give sockets up', async () => {
