@@ -18,6 +18,11 @@ use crate::support::node::unique;
 /// Where pictures of the page are put, for people to look at.
 const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pictures/administration");
 
+/// Nothing sticks out to the side, of the page or of a cell.
+const FITS: &str = "return document.documentElement.scrollWidth <= innerWidth
+    && document.getElementById('desk').scrollWidth <= innerWidth
+    && [...document.querySelectorAll('#desk td, dialog[open]')].every((one) => one.scrollWidth <= one.clientWidth)";
+
 /// The narrowest screen there is, and a wide one.
 const SIZES: [(u32, u32); 2] = [(320, 640), (1_280, 900)];
 
@@ -28,6 +33,7 @@ async fn an_administrator_works_on_the_page() {
     let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
     let room = alice.http.create_room(&unique("A hidden room"), "private").await.expect("a room");
     let said = say(&alice, &room.slug, "to be deleted").await;
+    furnish(&alice, &bob).await;
     let browsers = Browsers::start().await;
     let page = browsers.open("root").await;
 
@@ -38,8 +44,23 @@ async fn an_administrator_works_on_the_page() {
     rooms(&page, &alice, &room.slug, said).await;
     nodes(&page).await;
     pictures(&page).await;
+    languages(&page).await;
     assert_eq!(complaints(&page).await, [""; 0], "the browser complained");
     page.close().await.expect("the browser closes");
+}
+
+/// Rooms of all kinds, with short and with long names.
+async fn furnish(alice: &Account, bob: &Account) {
+    let named = [("General", "public", "What concerns everybody"), ("Kitchen", "private", "")];
+    let long =
+        ["long".repeat(20), "A name of many words that goes on and on until there is no room left for it".into()];
+    for (name, kind, topic) in named.into_iter().chain(long.iter().map(|name| (name.as_str(), "public", ""))) {
+        let body = json!({"name": name, "kind": kind, "topic": topic});
+        assert_eq!(alice.http.post("/api/rooms", body).await.expect("an answer").status, 201);
+    }
+    let direct = json!({"kind": "direct", "username": bob.user.username});
+    assert_eq!(alice.http.post("/api/rooms", direct).await.expect("an answer").status, 201);
+    Account::register(&format!("http://{}", alice.http.authority()), &"w".repeat(32)).await.expect("a long name");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,11 +108,12 @@ async fn users(page: &Client, cluster: &Cluster, alice: &Account) {
     visible(page, &format!("{row}[data-disabled=true]")).await;
     assert_eq!(socket.closed(Duration::from_secs(9)).await.expect("closed"), Some(4503));
     let body = json!({"username": name, "password": alice.password});
-    let refused = Http::new(&cluster.url(1)).post("/api/account/login", body).await.expect("an answer");
+    let refused = Http::new(&cluster.url(1)).post("/api/account/login", body.clone()).await.expect("an answer");
     assert_eq!(refused.status, 401);
     // The button that took its place has the keyboard.
     press(page, Key::Enter).await;
     visible(page, &format!("{row}[data-disabled=false]")).await;
+    assert_eq!(alice.http.post("/api/account/login", body).await.expect("an answer").status, 200);
 }
 
 /// By keyboard alone; and nobody has buttons against themselves.
@@ -123,7 +145,7 @@ async fn roles(page: &Client, root: &Account, bob: &Account) {
     assert!(page.find_all(Locator::Css(&format!("{own} button"))).await.expect("an answer").is_empty());
     type_into(page, "#users-find-input", "<b>nobody</b>").await;
     holds(page, "return document.querySelectorAll('#users-rows tr').length === 0", &[]).await;
-    type_into(page, "#users-find-input", "").await;
+    search(page, "users", "").await;
 }
 
 /// A private room of others: a message in it goes, then the room.
@@ -145,6 +167,7 @@ async fn rooms(page: &Client, alice: &Account, room: &str, said: u64) {
     click(page, "#sure-confirm").await;
     holds(page, "return !document.querySelector(arguments[0])", &[json!(row)]).await;
     assert_eq!(alice.http.get(&format!("/api/rooms/{room}")).await.expect("an answer").status, 404);
+    search(page, "rooms", "").await;
 }
 
 /// All of them, looked at again by itself.
@@ -170,9 +193,7 @@ async fn pictures(page: &Client) {
                 click(page, &format!("#sections a[href='#{section}']")).await;
                 visible(page, &format!("#{section} .desk-table")).await;
                 visible(page, &format!("#{section}-rows tr")).await;
-                let fits = "return document.documentElement.scrollWidth <= innerWidth
-                    && document.getElementById('desk').scrollWidth <= innerWidth";
-                holds(page, fits, &[]).await;
+                holds(page, FITS, &[]).await;
                 let colour = if dark { "dark" } else { "light" };
                 picture(page, &format!("{section}-{width}-{colour}")).await;
             }
@@ -181,8 +202,28 @@ async fn pictures(page: &Client) {
     click(page, "#sections a[href='#users']").await;
     click(page, "#users-rows [data-testid=disable]").await;
     visible(page, "#sure-confirm").await;
+    holds(page, FITS, &[]).await;
     picture(page, "asked").await;
     click(page, "#sure-cancel").await;
+}
+
+/// The longest words have room on the narrowest screen too.
+async fn languages(page: &Client) {
+    let (width, height) = SIZES[0];
+    look(page, width, height, false).await;
+    let agent = page.execute("return navigator.userAgent", vec![]).await.expect("an answer");
+    for language in ["fr", "ru", "en"] {
+        let spoken = json!({"userAgent": agent, "acceptLanguage": language});
+        crate::support::browser::command(page, "Emulation.setUserAgentOverride", spoken).await;
+        page.refresh().await.expect("the page again");
+        holds(page, "return document.documentElement.lang === arguments[0]", &[json!(language)]).await;
+        for section in ["users", "rooms", "nodes"] {
+            click(page, &format!("#sections a[href='#{section}']")).await;
+            visible(page, &format!("#{section}-rows tr")).await;
+            holds(page, FITS, &[]).await;
+            picture(page, &format!("{section}-{width}-{language}")).await;
+        }
+    }
 }
 
 /// By the debugger's protocol: a window is never as narrow as a telephone.
@@ -224,6 +265,11 @@ async fn log_in(page: &Client, url: &str, name: &str, password: &str) {
 
 async fn click(page: &Client, selector: &str) {
     visible(page, selector).await.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+}
+
+async fn search(page: &Client, list: &str, text: &str) {
+    let field = format!("#{list}-find-input");
+    type_into(page, &field, &format!("{text}{}", char::from(Key::Enter))).await;
 }
 
 /// In place of what stands there.
