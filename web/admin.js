@@ -61,7 +61,7 @@ function route() {
   const name = wanted in views ? wanted : 'users';
   if (shown) views[shown].hide?.();
   shown = name;
-  for (const part of Object.keys(views)) byId(part).hidden = part !== name;
+  for (const part of Object.keys(views)) byId(`part-${part}`).hidden = part !== name;
   for (const link of byId('sections').children) {
     if (link.hash === `#${name}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');

@@ -191,7 +191,7 @@ async fn pictures(page: &Client) {
             look(page, width, height, dark).await;
             for section in ["users", "rooms", "nodes"] {
                 click(page, &format!("#sections a[href='#{section}']")).await;
-                visible(page, &format!("#{section} .desk-table")).await;
+                visible(page, &format!("#part-{section} .desk-table")).await;
                 visible(page, &format!("#{section}-rows tr")).await;
                 holds(page, FITS, &[]).await;
                 let colour = if dark { "dark" } else { "light" };
