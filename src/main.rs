@@ -57,6 +57,8 @@ enum UserCommand {
     Passwd { name: String },
     /// Disable an account; running nodes act on it within 5 seconds.
     Disable { name: String },
+    /// Enable an account that was disabled: it may log in again.
+    Enable { name: String },
 }
 
 /// Why a command ended other than well; its sentence is for the operator.
@@ -139,6 +141,12 @@ async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {
             let account = find(store.as_ref(), &name).await?;
             store.set_disabled(account.user.id, true).await?;
             println!("{} is disabled", account.user.username);
+        }
+        UserCommand::Enable { name } => {
+            let store = open(config).await?;
+            let account = find(store.as_ref(), &name).await?;
+            store.set_disabled(account.user.id, false).await?;
+            println!("{} is enabled", account.user.username);
         }
     }
     Ok(())

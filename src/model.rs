@@ -3,6 +3,7 @@
 
 mod emoji;
 mod mention;
+mod name_part;
 pub mod search;
 mod username;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 
 pub use emoji::{Emoji, REACTION_KINDS_MAX, REACTION_NAMES_MAX, Reaction, ReactionCount, Reactions};
 pub use mention::{MENTIONS_MAX, mentioned};
+pub use name_part::{NAME_PART_CHARS_MAX, NamePart};
 pub use username::{USERNAME_CHARS_MAX, Username};
 
 pub const SLUG_CHARS_MAX: usize = 64;

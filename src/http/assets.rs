@@ -9,6 +9,7 @@ use rust_embed::{Embed, EmbeddedFile};
 use crate::error::Error;
 
 const PAGE: &str = "index.html";
+const ADMIN: &str = "admin.html";
 
 #[derive(Embed)]
 #[folder = "web/"]
@@ -19,6 +20,11 @@ struct Files;
 /// The page: at `/`, and at `/r/{slug}`, where it opens that room by itself.
 pub async fn page(headers: HeaderMap) -> Response {
     answer(PAGE, &headers)
+}
+
+/// The page for administrators of the site. Anybody may load it; what it shows it asks for.
+pub async fn admin(headers: HeaderMap) -> Response {
+    answer(ADMIN, &headers)
 }
 
 /// A file by its path, for whatever no route took.

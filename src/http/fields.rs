@@ -58,6 +58,14 @@ impl Fields {
         }
     }
 
+    pub fn optional_bool(&self, name: &str) -> Result<Option<bool>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(_) => Err(Error::invalid(name, "must be true or false")),
+        }
+    }
+
     /// A number of things: 1 to `max`.
     pub fn optional_count(&self, name: &str, max: u32) -> Result<Option<u32>> {
         match self.0.get(name) {
@@ -224,6 +232,8 @@ mod tests {
         }
         assert_eq!(fields.optional_count("name", 5).unwrap(), Some(5));
         assert!(names(&fields.optional_time("kind").unwrap_err(), "kind"));
+        assert!(names(&fields.optional_bool("name").unwrap_err(), "name"));
+        assert_eq!(fields.optional_bool("topic").unwrap(), None);
         assert!(names(&fields.optional_word("kind", |_| None::<()>, "a").unwrap_err(), "kind"));
         assert_eq!(fields.optional_string("topic").unwrap(), None);
         assert_eq!(fields.optional_seq("absent").unwrap(), None);

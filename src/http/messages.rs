@@ -21,9 +21,9 @@ const PAGE_DEFAULT: u32 = 50;
 const PAGE_MAX: u32 = 200;
 
 /// A message's place: the room and the id.
-struct Place {
-    room: RoomRef,
-    id: MessageId,
+pub(super) struct Place {
+    pub room: RoomRef,
+    pub id: MessageId,
 }
 
 /// Which messages.
@@ -137,7 +137,7 @@ pub async fn take_back(
 
 impl Place {
     /// What cannot be an id is a message that does not exist.
-    fn parse((room, id): &(String, String)) -> Result<Self> {
+    pub fn parse((room, id): &(String, String)) -> Result<Self> {
         let room = RoomRef::parse_path(room)?;
         match id.parse::<MessageId>() {
             Ok(id) if i64::try_from(id).is_ok() => Ok(Self { room, id }),
@@ -165,7 +165,7 @@ fn join(messages: &[Message], slug: &Slug) -> String {
     format!("[{}]", texts.join(","))
 }
 
-fn tell(told: &Told) -> Response {
+pub(super) fn tell(told: &Told) -> Response {
     json(encode_change(&told.message, &told.slug))
 }
 

@@ -2,6 +2,7 @@
 //! answered ([`problem`], [`layers`]). Every rule beyond the form of things is the node's.
 
 pub mod accounts;
+pub mod administration;
 pub mod assets;
 pub mod auth;
 pub mod cookies;
@@ -37,6 +38,7 @@ pub fn router(node: Arc<Node>, sockets: Router<Arc<Node>>) -> Router {
     let routes = Router::new()
         .route("/", get(assets::page))
         .route("/r/{slug}", get(assets::page))
+        .route("/admin", get(assets::admin))
         .merge(described())
         .merge(sockets)
         .fallback(assets::file);
@@ -93,6 +95,12 @@ fn api() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(messages::edit, messages::delete))
         .routes(routes!(messages::react, messages::take_back))
         .routes(routes!(search::search))
+        .routes(routes!(administration::users))
+        .routes(routes!(administration::change_user))
+        .routes(routes!(administration::rooms))
+        .routes(routes!(administration::delete_room))
+        .routes(routes!(administration::delete_message))
+        .routes(routes!(administration::nodes))
 }
 
 async fn metrics() -> impl axum::response::IntoResponse {

@@ -187,8 +187,10 @@ fn shape(member: &Member) -> MemberShape<'_> {
     MemberShape { username: &member.username, user_id: member.user, role: member.role, since: member.since }
 }
 
+/// `path` may have a query already.
 pub(super) fn next_link(path: &str, cursor: Option<&str>, limit: u32) -> HeaderMap {
-    let link = cursor.map(|cursor| format!("<{path}?cursor={}&limit={limit}>; rel=\"next\"", encode(cursor)));
+    let mark = if path.contains('?') { '&' } else { '?' };
+    let link = cursor.map(|cursor| format!("<{path}{mark}cursor={}&limit={limit}>; rel=\"next\"", encode(cursor)));
     let link = link.and_then(|link| HeaderValue::try_from(link).ok());
     link.into_iter().map(|link| (header::LINK, link)).collect()
 }
@@ -204,5 +206,6 @@ mod tests {
             next_link("/api/rooms", Some("p:7&x=ö"), 5)["link"],
             "</api/rooms?cursor=p%3A7%26x%3D%C3%B6&limit=5>; rel=\"next\""
         );
+        assert_eq!(next_link("/a?q=%26", Some("7"), 5)["link"], "</a?q=%26&cursor=7&limit=5>; rel=\"next\"");
     }
 }

@@ -26,7 +26,7 @@ pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(3);
 impl Node {
     pub(super) async fn beacon(self: Arc<Self>) {
         let mut health = self.broker.health();
-        let mut beaten = None::<(Instant, bool)>;
+        let mut beaten = None::<(Instant, (bool, bool))>;
         // A database that is read and takes no writes, as on a full disk, is not well.
         let mut written = Ok(());
         let mut purged = Instant::now();
@@ -46,10 +46,11 @@ impl Node {
             let hearing = self.broker.health().borrow().hearing;
             self.health.broker(hearing);
             // Peers judge themselves by what this node says of its broker, so they are told at once when that changes.
-            let due = beaten.is_none_or(|(at, said)| at.elapsed() >= BEAT_INTERVAL || said != hearing);
+            let state = (hearing, self.health.is_draining());
+            let due = beaten.is_none_or(|(at, said)| at.elapsed() >= BEAT_INTERVAL || said != state);
             if due || written.is_err() {
                 written = self.beat(hearing).await;
-                beaten = Some((Instant::now(), hearing));
+                beaten = Some((Instant::now(), state));
                 // The latest word, and the one that peers were given: theirs and ours must not differ.
                 self.judge_database(written.as_ref(), &mut complaint);
             }
@@ -127,7 +128,7 @@ impl Node {
 
     /// Page by page, each applied before the next is read. A row that becomes visible behind the page it belongs to is
     /// read by the next look, whose window reaches back over this one.
-    async fn read_revocations(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
+    pub(super) async fn read_revocations(self: &Arc<Self>, window: Duration) -> Result<(), StoreError> {
         let limit = u32::try_from(self.config.node.beacon_chunk).unwrap_or(u32::MAX);
         let mut after = None;
         loop {
@@ -184,6 +185,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             broker_ok,
             draining: self.health.is_draining(),
+            sockets: u32::try_from(self.hub.session_count()).ok(),
         };
         let before = Timestamp::now();
         let beaten = self.store.beat(&beat, PEER_WINDOW).await;

@@ -71,6 +71,8 @@ impl Node {
     /// From now on `/readyz` says that this node is going; it still takes whoever comes.
     pub fn begin_drain(&self) {
         self.health.drain();
+        // Which writes it into this node's row.
+        self.beacon_now.notify_one();
     }
 
     /// Whether a new socket would only have to move again at once.

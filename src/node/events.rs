@@ -69,10 +69,14 @@ impl Node {
         }
     }
 
-    fn cluster_notice(&self, notice: Notice) {
+    fn cluster_notice(self: &Arc<Self>, notice: Notice) {
         match notice {
             Notice::Read { incarnation, marks } if incarnation != self.incarnation.0 => self.heard_read(&marks),
             Notice::SessionEnded { session } => self.end_login_sessions(&[session].into()),
+            Notice::Revoked => {
+                let node = self.clone();
+                tokio::spawn(async move { node.read_just_revoked().await });
+            }
             Notice::Node { incarnation, database_ok } if incarnation != self.incarnation.0 => {
                 self.health.heard(incarnation, database_ok);
             }

@@ -148,7 +148,14 @@ mod tests {
     use super::*;
 
     fn peer(name: &str, broker_ok: bool) -> NodeBeat {
-        NodeBeat { incarnation: name.into(), name: name.into(), version: String::new(), broker_ok, draining: false }
+        NodeBeat {
+            incarnation: name.into(),
+            name: name.into(),
+            version: String::new(),
+            broker_ok,
+            draining: false,
+            sockets: None,
+        }
     }
 
     /// A started node's state, driven second by second.

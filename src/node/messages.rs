@@ -111,9 +111,19 @@ impl Node {
             // The store lets an administrator delete anywhere, so whether they may know of the room is asked here.
             SiteRole::Admin => self.locate_afresh(who, room).await?,
         };
-        let change = Change { room, actor: who.id, id, what };
-        self.appender.submit(slug, who.clone(), What::Change(change), into_told(&self.metrics, done));
+        self.put_change(slug, who, Change { room, actor: who.id, id, what }, done);
         Ok(())
+    }
+
+    /// Of a room that was found under this slug.
+    pub(super) fn put_change(
+        self: &Arc<Self>,
+        slug: Slug,
+        who: &User,
+        change: Change,
+        done: Box<dyn FnOnce(Result<Told>) + Send>,
+    ) {
+        self.appender.submit(slug, who.clone(), What::Change(change), into_told(&self.metrics, done));
     }
 
     /// Tells the others in the room that somebody types; at most once in 3 s a user, and not in large rooms.
@@ -160,7 +170,7 @@ impl Node {
         }
     }
 
-    fn take_message_token(&self, who: &User) -> Result<()> {
+    pub(super) fn take_message_token(&self, who: &User) -> Result<()> {
         self.message_rate.take(who.id).map_err(|retry_after| Error::RateLimited {
             what: format!("at most {} messages a second", self.config.limits.messages_per_s),
             retry_after,

@@ -2,6 +2,7 @@
 //! WebSocket nor any driver.
 
 mod access;
+mod administration;
 mod appender;
 mod beacon;
 mod catch_up;
@@ -45,6 +46,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use administration::NodeState;
 pub use close::Close;
 pub use health::Readiness;
 pub use hub::Hub;

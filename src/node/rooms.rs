@@ -1,7 +1,8 @@
 //! Rooms as such: what there are, what they are called, who may see them.
 //!
 //! Whoever may not know of a room is told that there is none, before anything else is looked at. An administrator of
-//! the site has an owner's power in every room that they can see; private and direct rooms of others they cannot.
+//! the site has an owner's power in every room that they can see; private and direct rooms of others they cannot (what
+//! they may do about those all the same is in [`super::administration`]).
 
 use std::sync::Arc;
 
@@ -154,7 +155,7 @@ impl Node {
             Standing::Banned => return Err(banned_here()),
             Standing::Stranger | Standing::RoomDeleted => return Err(Error::room_not_found()),
         };
-        Ok(Seen { info, power: power(who, role), version: access.version })
+        Ok(Seen { info, power: power(access.site_role, role), version: access.version })
     }
 
     /// Counts of who is online are a courtesy: a room is shown without them when nobody knows.
@@ -192,10 +193,14 @@ impl Seen {
     /// A direct room is two people's: it has no other members, no roles and no end.
     pub fn refuse_direct(&self) -> Result<()> {
         if self.info.kind == RoomKind::Direct {
-            return Err(Error::Forbidden("a direct room stays as it is".to_owned()));
+            return Err(direct_stays());
         }
         Ok(())
     }
+}
+
+pub(super) fn direct_stays() -> Error {
+    Error::Forbidden("a direct room stays as it is".to_owned())
 }
 
 pub(super) fn no_such_user() -> Error {
@@ -219,8 +224,8 @@ mod tests {
     use super::*;
     use crate::model::{Epoch, SiteRole, UserId};
 
-    fn user(role: SiteRole) -> User {
-        User { id: UserId(7), username: Username::from_stored("alice".into()), role }
+    fn alice() -> User {
+        User { id: UserId(7), username: Username::from_stored("alice".into()), role: SiteRole::User }
     }
 
     fn seen(kind: RoomKind, power: Option<Role>) -> Seen {
@@ -269,10 +274,10 @@ mod tests {
             (Some(Role::Moderator), true, false),
             (Some(Role::Owner), true, true),
         ] {
-            let seen = seen(RoomKind::Public, power(&user(SiteRole::User), role));
+            let seen = seen(RoomKind::Public, power(Some(SiteRole::User), role));
             assert_eq!((seen.demand(Role::Moderator).is_ok(), seen.demand(Role::Owner).is_ok()), (moderates, owns));
         }
-        assert_eq!(power(&user(SiteRole::Admin), None), Some(Role::Owner));
+        assert_eq!(power(Some(SiteRole::Admin), None), Some(Role::Owner));
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn me_and_ones_own_name_are_oneself() {
-        let alice = user(SiteRole::User);
+        let alice = alice();
         assert_eq!(Who::parse(&alice, "me").unwrap(), Who::Oneself);
         assert_eq!(Who::parse(&alice, "ALICE").unwrap(), Who::Oneself);
         assert!(matches!(Who::parse(&alice, "bob").unwrap(), Who::Other(name) if name.as_str() == "bob"));

@@ -56,6 +56,8 @@ pub enum Notice {
     SessionEnded {
         session: String,
     },
+    /// More was revoked than a login session: read what.
+    Revoked,
     /// Read marks that moved, told to those users' sockets; on the cluster's channel.
     Read {
         incarnation: String,
@@ -140,6 +142,7 @@ mod tests {
             }
             .into(),
             Notice::RoomAdded { room: RoomId(3), addition: 9 }.into(),
+            Notice::Revoked.into(),
         ] {
             assert_eq!(Envelope::decode(envelope.encode()), Some(envelope));
         }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::{MessageId, Role, RoomKind, Seq, Timestamp};
+use crate::model::{MessageId, Role, RoomKind, Seq, SiteRole, Timestamp};
 
 /// The client's own name for a frame, given back with its answer. At most 64 characters.
 #[derive(Debug, Serialize, ToSchema)]
@@ -160,6 +160,13 @@ pub struct RoomChange {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NewMember {
     pub role: Option<Role>,
+}
+
+/// What an administrator changes of an account; what is absent stays.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AccountChange {
+    pub disabled: Option<bool>,
+    pub role: Option<SiteRole>,
 }
 
 /// Of a ban or a mute.

@@ -3,6 +3,7 @@
 //! The trait is what both backends promise; `tests/` holds one conformance suite that both pass. Nothing here
 //! caches: who calls decides what may be remembered, by [`Head::access`].
 
+mod administration;
 mod login_sessions;
 mod moderation;
 mod page;
@@ -20,10 +21,11 @@ use crate::config;
 use crate::error::Error;
 use crate::model::search::Query;
 use crate::model::{
-    Content, Emoji, Epoch, Message, MessageId, Nonce, REACTION_KINDS_MAX, Reason, Role, RoomId, RoomInfo, RoomKind,
-    RoomName, RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
+    Content, Emoji, Epoch, Message, MessageId, NamePart, Nonce, REACTION_KINDS_MAX, Reason, Role, RoomId, RoomInfo,
+    RoomKind, RoomName, RoomRef, Seq, SiteRole, Slug, Timestamp, Topic, User, UserId, Username, mentioned,
 };
 
+pub use administration::*;
 pub use login_sessions::*;
 pub use moderation::*;
 use page::RoomsCursor;
@@ -353,6 +355,8 @@ pub struct NodeBeat {
     pub version: String,
     pub broker_ok: bool,
     pub draining: bool,
+    /// Sockets and event streams that it has; `None`: it is of a release that does not say.
+    pub sockets: Option<u32>,
 }
 
 /// What a node is told when it has written its row.
@@ -515,6 +519,22 @@ pub trait Store: Send + Sync + 'static {
     async fn unworded(&self, limit: u32) -> Result<Vec<RoomId>>;
     /// Messages that the user may read now, by words that were taken and that their text still has; newest first.
     async fn search(&self, search: &Search) -> Result<Page<Found>>;
+
+    // ---- administration
+
+    /// Users in whose name this is, newest first. A page may hold less than `limit`, even nothing, and have a next one: at
+    /// most [`SCANNED_MAX`] rows are gone through.
+    async fn list_users(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedUser>>;
+    async fn listed_user(&self, user: UserId) -> Result<Option<ListedUser>>;
+    /// Does it if `by` is an administrator then, and to none but others: whoever does what at the same time, one who is
+    /// left stays. Disabling is as in [`Store::set_disabled`].
+    async fn administer(&self, by: UserId, user: UserId, changes: AccountChanges) -> Result<Administered>;
+    /// Rooms of all kinds in whose name or slug this is, in the same way.
+    async fn list_rooms(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedRoom>>;
+    /// A room that is not deleted, whoever may see it.
+    async fn locate_room(&self, room: &RoomRef) -> Result<Option<(RoomId, Slug, RoomKind)>>;
+    /// Nodes whose rows were written within `window`, by name.
+    async fn list_nodes(&self, window: Duration) -> Result<Vec<ListedNode>>;
 
     // ---- nodes
 

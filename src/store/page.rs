@@ -13,6 +13,12 @@ impl<T> Page<T> {
     }
 }
 
+/// A cursor that is the id which the next page lies below: newest first. What is no cursor of ours starts from the
+/// beginning.
+pub(super) fn below(cursor: Option<&str>) -> i64 {
+    cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(i64::MAX)
+}
+
 /// Where a listing of rooms goes on: among the user's own, or among the open ones after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RoomsCursor {

@@ -276,10 +276,11 @@ async fn users_are_managed_from_the_command_line() {
     assert_eq!(run(folder.path(), &["user", "passwd", "alice"], "another long password\n").0, Some(0));
     assert_eq!(run(folder.path(), &["user", "passwd", "nobody-here"], &password).0, Some(1));
     assert_eq!(run(folder.path(), &["user", "disable", "nobody-here"], "").0, Some(1));
+    assert_eq!(run(folder.path(), &["user", "enable", "nobody-here"], "").0, Some(1));
 }
 
 #[tokio::test]
-async fn disabling_beside_a_running_node_reaches_it() {
+async fn disabling_and_enabling_beside_a_running_node_reach_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.database.url = format!("sqlite:{}", folder.path().join("data/salon.db").display());
@@ -293,4 +294,10 @@ async fn disabling_beside_a_running_node_reaches_it() {
     let revoked = store.recent_revocations(Duration::from_secs(60), None, 100).await.unwrap();
     assert!(revoked.iter().any(|revocation| revocation.what == Revoked::User(alice.user.id)), "{revoked:?}");
     assert_eq!(run(folder.path(), &["user", "passwd", "alice"], "another long password\n").0, Some(0));
+    let visitor = visitor("127.0.0.1");
+    let again = || accounts.login("alice", "another long password", &visitor);
+    assert_eq!(again().await.map(|_| ()).unwrap_err().code(), "unauthenticated");
+    let (code, text) = run(folder.path(), &["user", "enable", "Alice"], "");
+    assert_eq!((code, text.as_str()), (Some(0), "alice is enabled\n"));
+    assert!(again().await.is_ok());
 }

@@ -1,6 +1,7 @@
 //! Every HTTP row of the contract: status, body, headers, and how it fails.
 
 mod accounts;
+mod administration;
 mod invites;
 pub mod login_sessions;
 mod messages;

@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod accounts;
+mod administration;
 mod bench;
 mod browser;
 mod cli;

@@ -83,6 +83,7 @@ fn body_of(template: &str, method: &str) -> Value {
         ("POST", "messages") => json!({"content": "a message"}),
         ("PATCH", "{room}") => json!({"name": "another name"}),
         ("PATCH", "{id}") => json!({"content": "another message"}),
+        ("PATCH", "{username}") => json!({"disabled": true}),
         ("PUT", "{username}") => json!({"role": "member"}),
         ("PUT", "read") => json!({"seq": 1}),
         ("POST", "invites") => json!({"uses": 1}),

@@ -83,7 +83,7 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     if !is_public || tag == "accounts" {
         refusals.extend(["429", "503"]);
     }
-    if method != "get" || path.contains("{room}") {
+    if method != "get" || path.contains("{room}") || tag == "administration" {
         refusals.push("403");
     }
     if has(operation, "path") {

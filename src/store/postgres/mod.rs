@@ -1,6 +1,7 @@
 //! The store on Postgres: for one node or many. Every call is one round trip, and what needs a room's clock is a
 //! function in the database (`migrations/postgres`), so that no lock is ever held across a network trip.
 
+mod administration;
 mod append;
 mod login_sessions;
 mod mentions;
@@ -246,6 +247,30 @@ impl Store for Postgres {
 
     async fn search(&self, search: &Search) -> Result<Page<Found>> {
         search::search(&self.pool, &self.words_by, search).await
+    }
+
+    async fn list_users(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedUser>> {
+        administration::users(&self.pool, part, limit, cursor).await
+    }
+
+    async fn listed_user(&self, user: UserId) -> Result<Option<ListedUser>> {
+        administration::user(&self.pool, user).await
+    }
+
+    async fn administer(&self, by: UserId, user: UserId, changes: AccountChanges) -> Result<Administered> {
+        administration::administer(&self.pool, by, user, changes).await
+    }
+
+    async fn list_rooms(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedRoom>> {
+        administration::rooms(&self.pool, part, limit, cursor).await
+    }
+
+    async fn locate_room(&self, room: &RoomRef) -> Result<Option<(RoomId, Slug, RoomKind)>> {
+        administration::locate(&self.pool, room).await
+    }
+
+    async fn list_nodes(&self, window: Duration) -> Result<Vec<ListedNode>> {
+        administration::nodes(&self.pool, window).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {

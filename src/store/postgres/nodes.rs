@@ -36,29 +36,32 @@ pub async fn beat(pool: &Pool, beat: &NodeBeat, window: Duration) -> Result<Beat
     let rows = pool
         .query(
             "WITH own AS (
-                 INSERT INTO nodes (incarnation, name, version, broker_ok, draining) VALUES ($1, $2, $3, $4, $5)
+                 INSERT INTO nodes (incarnation, name, version, broker_ok, draining, sockets)
+                 VALUES ($1, $2, $3, $4, $5, $6)
                  ON CONFLICT (incarnation) DO UPDATE
-                 SET broker_ok = excluded.broker_ok, draining = excluded.draining, seen_at = clock_timestamp()
-                 RETURNING incarnation, name, version, broker_ok, draining
+                 SET broker_ok = excluded.broker_ok, draining = excluded.draining, sockets = excluded.sockets,
+                     seen_at = clock_timestamp()
+                 RETURNING incarnation, name, version, broker_ok, draining, sockets
              ), dead AS (
                  DELETE FROM nodes WHERE seen_at < now() - interval '1 day' AND incarnation <> $1
              )
              SELECT *, clock_timestamp() FROM own
              UNION ALL
-             SELECT incarnation, name, version, broker_ok, draining, clock_timestamp() FROM nodes
-             WHERE seen_at >= now() - $6 * interval '1 millisecond' AND incarnation <> $1",
+             SELECT incarnation, name, version, broker_ok, draining, sockets, clock_timestamp() FROM nodes
+             WHERE seen_at >= now() - $7 * interval '1 millisecond' AND incarnation <> $1",
             &[
                 &beat.incarnation,
                 &beat.name,
                 &beat.version,
                 &beat.broker_ok,
                 &beat.draining,
+                &beat.sockets.map(i64::from),
                 &(milliseconds(window) as f64),
             ],
         )
         .await?;
     let row = rows.first().ok_or_else(|| StoreError::Internal("a node wrote its row and was not told of it".into()))?;
-    Ok(Beaten { at: time(row, 5)?, nodes: rows.iter().map(node).collect::<Result<_>>()? })
+    Ok(Beaten { at: time(row, 6)?, nodes: rows.iter().map(node).collect::<Result<_>>()? })
 }
 
 pub async fn forget(pool: &Pool, incarnation: &str) -> Result<()> {
@@ -66,12 +69,14 @@ pub async fn forget(pool: &Pool, incarnation: &str) -> Result<()> {
     Ok(())
 }
 
-fn node(row: &Row) -> Result<NodeBeat> {
+/// What a node said, in the row's first columns.
+pub fn node(row: &Row) -> Result<NodeBeat> {
     Ok(NodeBeat {
         incarnation: get(row, 0)?,
         name: get(row, 1)?,
         version: get(row, 2)?,
         broker_ok: get(row, 3)?,
         draining: get(row, 4)?,
+        sockets: get::<Option<i64>>(row, 5)?.and_then(|sockets| u32::try_from(sockets).ok()),
     })
 }

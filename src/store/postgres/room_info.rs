@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::super::*;
 use super::append::refusal;
 use super::pool::Pool;
-use super::rows::{get, role, unsigned};
+use super::rows::{get, role, room_kind, unsigned};
 
 /// What a member has not read, of `rooms r` and `members m`; the argument is the user.
 macro_rules! unread_columns {
@@ -186,13 +186,12 @@ fn entered(row: &Row) -> Result<std::result::Result<RoomInfo, Refusal>> {
 }
 
 fn info(row: &Row, at: usize) -> Result<RoomInfo> {
-    let kind: &str = get(row, at + 4)?;
     Ok(RoomInfo {
         id: RoomId(get(row, at)?),
         slug: Slug::from_stored(get(row, at + 1)?),
         name: RoomName::from_stored(get(row, at + 2)?),
         topic: Topic::from_stored(get(row, at + 3)?),
-        kind: RoomKind::from_word(kind).ok_or_else(|| StoreError::Internal(format!("rooms.kind holds {kind}")))?,
+        kind: room_kind(get(row, at + 4)?)?,
         epoch: Epoch(get(row, at + 5)?),
         seq: unsigned(get(row, at + 6)?),
         role: get::<Option<&str>>(row, at + 7)?.map(role).transpose()?,

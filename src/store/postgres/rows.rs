@@ -98,6 +98,10 @@ pub fn site_role(word: &str) -> Result<SiteRole> {
     SiteRole::from_word(word).ok_or_else(|| StoreError::Internal(format!("users.role holds {word}")))
 }
 
+pub fn room_kind(word: &str) -> Result<RoomKind> {
+    RoomKind::from_word(word).ok_or_else(|| StoreError::Internal(format!("rooms.kind holds {word}")))
+}
+
 pub fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -2,6 +2,7 @@
 //! writing thread.
 
 mod access;
+mod administration;
 mod append;
 mod login_sessions;
 mod mentions;
@@ -323,6 +324,33 @@ impl Store for Sqlite {
     async fn search(&self, search: &Search) -> Result<Page<Found>> {
         let search = search.clone();
         self.threads.read(move |db| search::search(db, &search)).await
+    }
+
+    async fn list_users(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedUser>> {
+        let (part, below) = (part.clone(), page::below(cursor));
+        self.threads.read(move |db| administration::users(db, &part, limit, below)).await
+    }
+
+    async fn listed_user(&self, user: UserId) -> Result<Option<ListedUser>> {
+        self.threads.read(move |db| administration::user(db, user)).await
+    }
+
+    async fn administer(&self, by: UserId, user: UserId, changes: AccountChanges) -> Result<Administered> {
+        self.threads.write(move |db| administration::administer(db, by, user, changes)).await
+    }
+
+    async fn list_rooms(&self, part: &NamePart, limit: u32, cursor: Option<&str>) -> Result<Page<ListedRoom>> {
+        let (part, below) = (part.clone(), page::below(cursor));
+        self.threads.read(move |db| administration::rooms(db, &part, limit, below)).await
+    }
+
+    async fn locate_room(&self, room: &RoomRef) -> Result<Option<(RoomId, Slug, RoomKind)>> {
+        let room = room.clone();
+        self.threads.read(move |db| administration::locate(db, &room)).await
+    }
+
+    async fn list_nodes(&self, window: Duration) -> Result<Vec<ListedNode>> {
+        self.threads.read(move |db| administration::nodes(db, window)).await
     }
 
     async fn beat(&self, beat: &NodeBeat, window: Duration) -> Result<Beaten> {

@@ -97,7 +97,8 @@ fn by_id(db: &Connection, user: UserId, room: RoomId) -> Result<Option<RoomInfo>
         .optional()?)
 }
 
-fn resolve(db: &Connection, room: &RoomRef) -> Result<Option<RoomId>> {
+/// The id that this names, also where there is no such room.
+pub fn resolve(db: &Connection, room: &RoomRef) -> Result<Option<RoomId>> {
     match room {
         RoomRef::Id(id) => Ok(Some(*id)),
         RoomRef::Slug(slug) => Ok(db

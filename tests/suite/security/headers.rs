@@ -28,7 +28,7 @@ pub fn assert_protected(what: &str, answer: &Answer) {
 }
 
 fn name_of(path: &str) -> &'static str {
-    if path == "/" || path.starts_with("/r/") || path.ends_with(".js") { "file" } else { "answer" }
+    if matches!(path, "/" | "/admin") || path.starts_with("/r/") || path.ends_with(".js") { "file" } else { "answer" }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,6 +81,8 @@ const CROSS_SITE: &[&[(&str, &str)]] = &[
 async fn cookies_change_nothing_for_pages_of_others() {
     let single = Single::start().await;
     let (alice, bob) = (single.user("alice").await, single.user("bob").await);
+    // Whose cookies could do the most.
+    promote(&single, &alice);
     let room = alice.http.create_room(&unique("forged"), "public").await.expect("a room").slug;
     alice.http.post(&format!("/api/rooms/{room}/messages"), json!({"content": "hers"})).await.expect("sent");
     let filling = Filling { room: &room, username: &bob.user.username, id: "1" };
@@ -107,6 +109,7 @@ async fn cookies_change_nothing_for_pages_of_others() {
     // The same from our own page is not forbidden: what was refused above was refused for where it came from.
     for route in &changing {
         let carol = Account::register(&single.url(), &unique("carol")).await.expect("registration");
+        promote(&single, &carol);
         let own = carol.http.create_room(&unique("own"), "public").await.expect("a room").slug;
         let (method, path) = (route.method.as_str(), route.path.replace(&room, &own));
         let mut call = carol.http.call(method, &path).origin(&single.url());
@@ -116,6 +119,11 @@ async fn cookies_change_nothing_for_pages_of_others() {
         let answer = call.send().await.expect("an answer");
         assert_ne!(answer.status, 403, "{method} {path}: {}", answer.json());
     }
+}
+
+fn promote(single: &Single, account: &Account) {
+    let name = &account.user.username;
+    crate::http::login_sessions::sql(single, &format!("UPDATE users SET role = 'admin' WHERE username = '{name}'"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

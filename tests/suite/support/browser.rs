@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
-use serde_json::json;
+use hyper::Method;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use url::Url;
 
 use super::guardian::Guardian;
 use super::node::free_port;
@@ -21,6 +24,38 @@ pub struct Browsers {
     /// Everything they write; removed with them.
     folder: PathBuf,
     guardian: Option<Guardian>,
+}
+
+/// What Chromium's driver takes beyond the standard.
+#[derive(Debug)]
+struct Further {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Further {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
+}
+
+/// A command of the debugger's protocol.
+pub async fn command(page: &Client, command: &str, parameters: Value) {
+    let body = json!({"cmd": command, "params": parameters});
+    page.issue_cmd(Further { path: "goog/cdp/execute", body })
+        .await
+        .unwrap_or_else(|error| panic!("{command}: {error}"));
+}
+
+/// What the browser wrote for programmers since that was asked last.
+pub async fn log(page: &Client) -> Vec<Value> {
+    let body = json!({"type": "browser"});
+    let told = page.issue_cmd(Further { path: "se/log", body }).await.expect("a log");
+    told.as_array().cloned().unwrap_or_default()
 }
 
 impl Browsers {

@@ -143,6 +143,40 @@ impl Bed {
         self.execute(&format!("UPDATE revocations SET at = at - {by}; UPDATE room_additions SET at = at - {by}")).await;
     }
 
+    /// A time so many seconds ago, in the backend's own way.
+    pub fn time_ago(&self, seconds: i64) -> String {
+        match &self.raw {
+            Raw::Postgres { .. } => format!("clock_timestamp() - {seconds} * interval '1 second'"),
+            Raw::Sqlite { .. } => (Timestamp::now().0 - seconds * 1_000).to_string(),
+        }
+    }
+
+    /// So many more users, each with a public room that has a member: `user-1` and `room-1` to the last.
+    pub async fn many_users_and_rooms(&self, count: i64) {
+        let (numbers, columns, now) = match &self.raw {
+            Raw::Postgres { .. } => (format!("generate_series(1, {count})"), "room_id, public", "clock_timestamp()"),
+            Raw::Sqlite { .. } => (
+                format!(
+                    "(WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {count}) SELECT n FROM t)"
+                ),
+                "room_id, access",
+                "0",
+            ),
+        };
+        let column = if matches!(self.raw, Raw::Postgres { .. }) { "AS t (n)" } else { "AS t" };
+        self.execute(&format!(
+            "INSERT INTO users (username, username_key, role, created_at)
+                 SELECT 'user-' || n, 'user-' || n, 'user', {now} FROM {numbers} {column};
+             INSERT INTO rooms (slug, name, kind, created_at)
+                 SELECT 'user-room-' || n, 'user-' || n, 'public', {now} FROM {numbers} {column};
+             INSERT INTO room_clocks ({columns}, epoch)
+                 SELECT id, true, 'e' FROM rooms WHERE slug LIKE 'user-room-%';
+             INSERT INTO members (room_id, user_id, role, last_read, since)
+                 SELECT r.id, u.id, 'owner', 0, {now} FROM rooms r JOIN users u ON u.username_key = r.name;"
+        ))
+        .await;
+    }
+
     pub async fn execute(&self, sql: &str) {
         match &self.raw {
             Raw::Postgres { url } => postgres::execute(url, sql).await,

@@ -1,5 +1,6 @@
 //! The store's promises: each clause is one function over a [`Bed`], run on SQLite and on Postgres.
 
+mod administering;
 mod appending;
 mod bed;
 mod changing;
@@ -38,6 +39,15 @@ macro_rules! clauses {
 }
 
 clauses! {
+    administering::users_are_found_by_a_part_of_the_name,
+    administering::a_listed_user_is_shown_whole,
+    administering::only_administrators_change_accounts_and_none_their_own,
+    administering::disabling_by_an_administrator_ends_what_is_logged_in_once,
+    administering::administrators_who_put_each_other_out_leave_one,
+    administering::all_rooms_are_listed_and_nothing_that_was_said,
+    administering::a_page_of_a_large_table_has_a_bound,
+    administering::nodes_are_listed_with_what_they_said_last,
+    administering::an_administrator_deletes_in_rooms_they_cannot_see,
     appending::an_empty_batch_does_nothing,
     appending::seqs_start_at_one_and_follow_the_batch,
     appending::rooms_of_a_batch_have_their_own_clocks,

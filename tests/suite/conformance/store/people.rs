@@ -53,6 +53,7 @@ pub async fn nodes_see_each_other(bed: &Bed) {
         version: "1".into(),
         broker_ok,
         draining: false,
+        sockets: Some(7),
     };
     let first = bed.beat(&beat("a", true), HOUR).await.unwrap();
     assert_eq!(first.nodes, [beat("a", true)]);
