@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header;
-use axum::routing::get;
+use axum::routing::{any, get};
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -35,13 +36,15 @@ use crate::telemetry;
 
 /// All of the main listener, with `sockets` (the WebSocket's routes, written without a trailing slash) among it.
 pub fn router(node: Arc<Node>, sockets: Router<Arc<Node>>) -> Router {
+    // Only what is the same for everybody: compressed beside what a stranger wrote, a secret shows in the length.
+    let smaller = CompressionLayer::new();
     let routes = Router::new()
-        .route("/", get(assets::page))
-        .route("/r/{slug}", get(assets::page))
-        .route("/admin", get(assets::admin))
+        .route("/", get(assets::page).layer(smaller.clone()))
+        .route("/r/{slug}", get(assets::page).layer(smaller.clone()))
+        .route("/admin", get(assets::admin).layer(smaller.clone()))
         .merge(described())
         .merge(sockets)
-        .fallback(assets::file);
+        .fallback_service(any(assets::file).layer(smaller));
     let config = Arc::clone(&node.config);
     layers::wrap(&config, routes.with_state(node))
 }

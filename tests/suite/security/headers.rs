@@ -31,6 +31,33 @@ fn name_of(path: &str) -> &'static str {
     if matches!(path, "/" | "/admin") || path.starts_with("/r/") || path.ends_with(".js") { "file" } else { "answer" }
 }
 
+/// The page and its files are the same for everybody and are sent smaller to who takes that. What holds somebody's words
+/// beside a secret is not: its length would tell of the secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_sent_compressed_and_answers_are_not() {
+    let single = Single::shared().await;
+    let alice = single.user("alice").await;
+    let ask = async |path: &str| {
+        let answer = alice.http.call("GET", path).header("accept-encoding", "gzip").send().await.expect("an answer");
+        assert_eq!(answer.status, 200, "{path}");
+        answer
+    };
+    for path in ["/", "/admin", "/app.js", "/salon.js", "/style.css"] {
+        let (plain, small) = (alice.http.get(path).await.expect("an answer"), ask(path).await);
+        assert_eq!(
+            (plain.header("content-encoding"), small.header("content-encoding")),
+            (None, Some("gzip")),
+            "{path}"
+        );
+        assert!(small.body.starts_with(&[0x1f, 0x8b]), "{path}");
+        assert!(small.body.len() < plain.body.len() / 2, "{path}: {} of {}", small.body.len(), plain.body.len());
+        assert_eq!(small.header("vary"), Some("accept-encoding"), "{path}");
+    }
+    for path in ["/api/account", "/api/rooms", "/api/openapi.json", "/livez"] {
+        assert_eq!(ask(path).await.header("content-encoding"), None, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_protects_every_answer() {
     let single = Single::shared().await;
