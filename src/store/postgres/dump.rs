@@ -182,12 +182,13 @@ async fn extent(client: &Client, rooms: Option<&[i64]>, users: Option<&[i64]>) -
         )
     };
     let tables = ["members", "bans", "mutes", "invites", "messages"].map(of).join(" + ");
-    // A sequence is of no snapshot: it is at what was given last, or beyond it.
+    // A sequence is of no snapshot: it is at what was given last in this one, or beyond.
     let sql = format!(
         "SELECT (SELECT count(*) FROM users WHERE $2::bigint[] IS NULL OR id = ANY ($2))
              + (SELECT count(*) FROM rooms WHERE deleted_at IS NULL AND ($1::bigint[] IS NULL OR id = ANY ($1)))
              + {tables},
-             (SELECT coalesce(max(id), 0) FROM users), (SELECT coalesce(max(id), 0) FROM rooms)"
+             coalesce(pg_sequence_last_value(pg_get_serial_sequence('users', 'id')::regclass), 0),
+             coalesce(pg_sequence_last_value(pg_get_serial_sequence('rooms', 'id')::regclass), 0)"
     );
     let rows = query(client, &sql, &[&rooms, &users]).await?;
     let row = rows.first().ok_or_else(|| StoreError::Internal("a count gave no row".to_owned()))?;
