@@ -8,7 +8,7 @@ use salon::engine::workload::{Mix, Pace, Plan, Stop};
 use serde_json::{Value, json};
 
 use super::{Place, lines, said};
-use crate::support::cluster::{SECRET, assert_green};
+use crate::support::cluster::{Cluster, SECRET, assert_green};
 use crate::support::node::{Folder, Node, PATIENCE, Settings, Single, unique};
 use crate::support::redis::Redis;
 
@@ -159,6 +159,33 @@ async fn an_export_of_a_busy_room_imported_elsewhere_is_equal() {
         .filter(|line| line.starts_with(b"{\"type\":\"user\""))
         .filter(|line| String::from_utf8_lossy(line).contains("\"disabled\":true"));
     assert_eq!(cid.count(), 1, "who was disabled stays so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_a_busy_cluster_is_of_one_moment() {
+    let cluster = Cluster::start(2).await;
+    let plan = Plan {
+        nodes: cluster.urls(),
+        clients: 6,
+        rooms: 3,
+        prefix: unique("busy"),
+        mix: Mix { edit: 0.2, delete: 0.1, leave: 0.0, cut: 0.0 },
+        pace: Pace::InFlight(4),
+        stop: Stop::Told,
+        ..Plan::default()
+    };
+    let running = plan.start().await.expect("the workload starts");
+    let here = Place { url: cluster.database.clone(), folder: Folder::new("transfer") };
+    for _ in 0..5 {
+        running.progress(300, PATIENCE).await.expect("it works");
+        let busy = here.export("busy.jsonl", &[]);
+        is_of_one_moment(&busy);
+        let there = Place::sqlite();
+        there.imports(&here.file("busy.jsonl"));
+        assert_eq!(there.export("back.jsonl", &[]), busy, "what was exported while everybody wrote");
+    }
+    let finished = running.finish(PATIENCE).await.expect("quiet");
+    assert_green("exports beside a cluster's workload", &finished, &[&cluster.nodes[0]]);
 }
 
 async fn log_in(url: &str, account: &Account) -> Http {
