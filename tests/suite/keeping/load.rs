@@ -126,7 +126,7 @@ async fn a_workload_is_green(site: &Site, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_one_node_sends_go_on() {
-    sends_go_on(&Site::single(&[]).await, "retention on SQLite", 30_000).await;
+    sends_go_on(&Site::single(&[]).await, "retention on SQLite", 100_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
