@@ -79,6 +79,7 @@ async fn sends_go_on(site: &Site, what: &str, old: u64) {
         percentile(&during, 1.0),
     );
     measured(what, "p99 of acks while old messages are removed", percentile(&during, 0.99), ACKED);
+    measured(what, "the longest ack while old messages are removed", percentile(&during, 1.0), 2 * ACKED);
     let left = format!("SELECT count(*) FROM messages WHERE room_id = {id}");
     assert_eq!(site.count(&left).await, i64::try_from(number).expect("small"), "nothing that is young went");
     site.is_not_alarmed().await;
