@@ -105,17 +105,13 @@ pub(super) fn missing<'a>(
         if let Some(user) = record.users().into_iter().find(|user| !users(*user)) {
             return Err(LoadError::Wrong(format!("there is no user {user} before it")));
         }
-        match record.room() {
-            Some((room, seq)) => match rooms.get(&room) {
-                None => return Err(LoadError::Wrong(format!("there is no room {room} before it"))),
-                Some(head) if seq > *head => {
-                    return Err(LoadError::Wrong(format!(
-                        "{seq} is beyond the clock of room {room}, which is at {head}"
-                    )));
-                }
-                Some(_) => {}
-            },
-            None => {}
+        let Some((room, seq)) = record.room() else { continue };
+        match rooms.get(&room) {
+            None => return Err(LoadError::Wrong(format!("there is no room {room} before it"))),
+            Some(head) if seq > *head => {
+                return Err(LoadError::Wrong(format!("{seq} is beyond the clock of room {room}, which is at {head}")));
+            }
+            Some(_) => {}
         }
     }
     Ok(())
