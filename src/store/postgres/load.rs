@@ -2,6 +2,7 @@
 //! migrations take. So nodes that start meanwhile wait, and a second import is refused.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_postgres::Transaction;
@@ -17,6 +18,10 @@ use super::rows::{get, signed, unsigned};
 const RUNS: &str =
     "SELECT name FROM nodes WHERE seen_at > clock_timestamp() - interval '15 seconds' ORDER BY name LIMIT 3";
 
+/// The server takes a moment to notice that an import before was killed.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+
 struct Filling {
     client: tokio_postgres::Client,
 }
@@ -24,7 +29,12 @@ struct Filling {
 pub async fn load(config: &config::Database) -> Result<Box<dyn Load>, LoadError> {
     let pool = Pool::new(config).map_err(|error| LoadError::Refused(error.to_string()))?;
     let mut client = pool.connect().await?;
-    if !migrate::try_lock(&client).await? {
+    let until = Instant::now() + LOCK_WAIT;
+    while !migrate::try_lock(&client).await? {
+        if Instant::now() < until {
+            tokio::time::sleep(LOCK_RETRY).await;
+            continue;
+        }
         let why = "a node is starting on this database, or another import is under way";
         return Err(LoadError::Refused(why.to_owned()));
     }
