@@ -16,6 +16,7 @@ pub mod redis;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod transfer;
 pub mod ws;
 
 use std::sync::Arc;

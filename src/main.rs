@@ -1,4 +1,4 @@
-//! The command line: serve (default), migrate, config, user.
+//! The command line: serve (default), migrate, config, user, export, import.
 #![forbid(unsafe_code)]
 
 mod prompt;
@@ -11,9 +11,10 @@ use clap::{Parser, Subcommand};
 use salon::auth::{Passwords, check_password, issuers};
 use salon::config::{Config, ConfigError};
 use salon::error::Error;
-use salon::model::{SiteRole, Username};
+use salon::model::{SiteRole, Slug, Username};
 use salon::store::{Account, Credential, NewUser, Store, StoreError};
-use salon::{store, telemetry};
+use salon::transfer::{Imported, Source, Target};
+use salon::{store, telemetry, transfer};
 
 /// Many small pieces of memory come and go with every message and every socket: glibc's allocator took a third of the
 /// CPU time of that (docs/performance.md), and before 2.38 it does not take the 19 MiB of a password's hash twice.
@@ -39,6 +40,23 @@ enum Command {
     Migrate,
     /// Print the configuration in force, secrets hidden.
     Config,
+    /// Write all that is kept as JSON Lines, as it stands at one moment; also beside running nodes. Login sessions stay
+    /// behind. What is written holds password hashes: keep it secret.
+    Export {
+        /// A file that only its owner may read, whole or not there; - is standard output.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+        /// Only this room, by its slug, and the users who have to do with it; can be given several times.
+        #[arg(long, value_name = "SLUG")]
+        room: Vec<String>,
+    },
+    /// Fill an empty database with what was exported; no node may run on it. One that was cut goes on when it is begun
+    /// again with the same file.
+    Import {
+        /// - is standard input.
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
+    },
     /// Manage accounts; also beside running nodes.
     #[command(subcommand)]
     User(UserCommand),
@@ -109,8 +127,30 @@ fn run(cli: Cli) -> Result<(), Failure> {
             print!("{}", config.redacted());
             Ok(())
         }
+        Command::Export { out, room } => runtime.block_on(export(&config, out, &room)),
+        Command::Import { file } => runtime.block_on(import(&config, file)),
         Command::User(command) => runtime.block_on(manage(command, &config)),
     }
+}
+
+async fn export(config: &Config, out: PathBuf, rooms: &[String]) -> Result<(), Failure> {
+    let slugs = rooms.iter().map(|room| Slug::parse(room)).collect::<Result<Vec<_>, _>>()?;
+    drop(open(config).await?);
+    let target = if out.as_os_str() == "-" { Target::Stdout } else { Target::File(out) };
+    let summary = transfer::export(&config.database, (!slugs.is_empty()).then_some(&slugs[..]), &target).await?;
+    // Standard output may be the file.
+    eprintln!("exported {summary}");
+    Ok(())
+}
+
+async fn import(config: &Config, file: PathBuf) -> Result<(), Failure> {
+    let source = if file.as_os_str() == "-" { Source::Stdin } else { Source::File(file) };
+    let Imported { summary, before } = transfer::import(&config.database, &source).await?;
+    match before {
+        0 => eprintln!("imported {summary}"),
+        before => eprintln!("imported {summary}, after {before} that were there already"),
+    }
+    Ok(())
 }
 
 async fn manage(command: UserCommand, config: &Config) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ mod username;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub const ROOM_NAME_CHARS_MAX: usize = 100;
 pub const TOPIC_CHARS_MAX: usize = 250;
 pub const NONCE_CHARS_MAX: usize = 64;
 pub const REASON_CHARS_MAX: usize = 250;
+/// The longest that can be set for how long messages are kept: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
 
 #[derive(utoipa::ToSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -182,9 +184,15 @@ pub struct RoomInfo {
     pub mentions: u32,
     /// Users; 0 when it cannot be known now.
     pub online: u32,
+    /// Days after which the room's messages are removed, where that is set for the room; at most what is set for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// The room's access version by which they see it.
     #[serde(skip)]
     pub access: u64,
+    /// As [`crate::store::Head::purged`].
+    #[serde(skip)]
+    pub purged: MessageId,
 }
 
 impl Epoch {
@@ -248,6 +256,13 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no time in RFC 3339")))
     }
 }
 

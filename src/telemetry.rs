@@ -231,6 +231,7 @@ table! {
         "Rooms found behind by comparing with the database although the broker was well: a bug alarm.";
     BEACON_SECONDS = "salon_beacon_seconds", Histogram, Seconds, "One comparison of all open rooms with the store.";
     UNREAD_SECONDS = "salon_unread_seconds", Histogram, Seconds, "One look for unread messages in rooms that sockets have not joined.";
+    MESSAGES_PURGED = "salon_messages_purged_total", Counter, Count, "Messages that this node removed because they were too old.";
     CLOCK_WENT_BACK = "salon_clock_went_back_total", Counter, Count,
         "Rooms whose clock went back: the database forgot what it had committed.";
     CATCH_UPS = "salon_catch_ups_total", Counter, Count, "Pages that sessions which fell behind were given of a room.";

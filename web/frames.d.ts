@@ -157,6 +157,8 @@ export interface Room {
   name: RoomName;
   /** Users; 0 when it cannot be known now. */
   online: number;
+  /** Days after which the room's messages are removed, where that is set for the room; at most what is set for all. */
+  retention_days?: number | null;
   role: Role | null;
   seq: number;
   slug: Slug;

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{Config, ConfigError, DatabaseUrl, Issuer};
+use crate::model::RETENTION_DAYS_MAX;
 
 /// What every secret needs at least: HMAC-SHA-256 is no stronger than its key.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -37,6 +38,7 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("redis.event_queue", 1, 10_000_000),
     ("redis.receive_queue", 1, 10_000_000),
     ("redis.probe_interval_ms", 50, 60_000),
+    ("retention.messages_days", 0, RETENTION_DAYS_MAX as i64),
     ("limits.messages_per_s", 1, 100_000),
     ("limits.message_burst", 1, 1_000_000),
     ("limits.sockets_per_user", 1, 1_000_000),

@@ -25,6 +25,7 @@ pub struct Config {
     pub redis: Redis,
     pub auth: Auth,
     pub rooms: Rooms,
+    pub retention: Retention,
     pub limits: Limits,
     pub node: Node,
     pub drain: Drain,
@@ -148,6 +149,13 @@ pub struct Rooms {
     pub auto_create: bool,
 }
 
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days after which messages are removed, in every room; 0: never, but in rooms whose owners want it so.
+    pub messages_days: u32,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -266,6 +274,13 @@ impl Database {
             url::Url::parse(&one).map_err(|error| format!("is no URL ({error})"))?;
         }
         Ok(DatabaseUrl::Postgres(self.url.clone()))
+    }
+}
+
+impl Retention {
+    /// `None`: for ever.
+    pub fn days(&self) -> Option<u32> {
+        Some(self.messages_days).filter(|days| *days > 0)
     }
 }
 

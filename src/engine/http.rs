@@ -173,7 +173,7 @@ impl Http {
             let last = page.len() < PAGE;
             messages.extend(page);
             if last {
-                return Ok(History { room: info.slug, epoch: info.epoch, head: info.seq, messages });
+                return Ok(History { room: info.slug, epoch: info.epoch, head: info.seq, messages, purged: 0 });
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod driver;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     /// For who logs beside the clients.
     pub clock: Clock,
+    /// Up to which id messages of a room (by its slug) were removed for their age.
+    pub purged: BTreeMap<String, u64>,
 }
 
 /// A workload that has ended.
@@ -150,7 +153,7 @@ impl Plan {
             };
             drivers.spawn(driver.run());
         }
-        Ok(Running { plan: self, clients, rooms, reader: first, drivers, stop, clock })
+        Ok(Running { plan: self, clients, rooms, reader: first, drivers, stop, clock, purged: BTreeMap::new() })
     }
 
     /// Starts, runs to the end of the plan, and judges.
@@ -260,7 +263,10 @@ impl Running {
             let mut histories = Vec::new();
             for room in &self.rooms {
                 match http.history(room).await {
-                    Ok(history) => histories.push(history),
+                    Ok(history) => {
+                        let purged = self.purged.get(room).copied().unwrap_or(0);
+                        histories.push(History { purged, ..history });
+                    }
                     Err(error) => {
                         failure = error;
                         continue 'nodes;

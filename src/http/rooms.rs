@@ -86,7 +86,7 @@ pub async fn get(State(node): State<Arc<Node>>, caller: Caller, RoomPath(room): 
     node.see_room(&caller.user, &room).await.map(Json)
 }
 
-/// Changes name or topic.
+/// Changes name or topic, or how long messages are kept.
 #[utoipa::path(patch, path = "/rooms/{room}", tag = "rooms", request_body = RoomChange,
     responses((status = 200, body = RoomInfo)))]
 pub async fn update(
@@ -96,7 +96,7 @@ pub async fn update(
     fields: Fields,
 ) -> Result<Json<RoomInfo>> {
     let (name, topic) = (fields.optional_string("name")?, fields.optional_string("topic")?);
-    node.update_room(&caller.user, &room, name, topic).await.map(Json)
+    node.update_room(&caller.user, &room, name, topic, fields.optional_seq("retention_days")?).await.map(Json)
 }
 
 /// Deletes a room with all that is in it.

@@ -155,6 +155,7 @@ impl Node {
         }
         let behind = inner.gate.hole_age(Instant::now()).is_none() && head.seq > inner.gate.position();
         inner.gate.note_head(head.seq, Instant::now());
+        inner.gate.memory_mut().purge(head.purged);
         let repair = inner.needs_repair(Instant::now());
         let recheck = head.access != inner.access.version();
         if behind && self.broker.health().borrow().hearing {

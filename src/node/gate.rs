@@ -193,9 +193,11 @@ impl Gate {
 ///
 /// `floor`: every message whose last change has a seq above it is here. Since a message's seq is never below its id,
 /// every message with an id above it is here too, so one bound serves both resuming and the latest page.
+/// `purged`: no message with an id up to it exists any more, and none of them is here.
 #[derive(Debug)]
 pub struct Memory {
     floor: Seq,
+    purged: MessageId,
     by_seq: BTreeMap<Seq, Frame>,
     by_id: BTreeMap<MessageId, Seq>,
     bytes: usize,
@@ -204,11 +206,16 @@ pub struct Memory {
 
 impl Memory {
     fn new(frames_max: usize) -> Self {
-        Self { floor: 0, by_seq: BTreeMap::new(), by_id: BTreeMap::new(), bytes: 0, frames_max }
+        Self { floor: 0, purged: 0, by_seq: BTreeMap::new(), by_id: BTreeMap::new(), bytes: 0, frames_max }
     }
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    #[cfg(test)]
+    pub fn floor(&self) -> Seq {
+        self.floor
     }
 
     /// The changes after `cursor`, oldest first; `None`: it does not reach back that far.
@@ -221,12 +228,23 @@ impl Memory {
     pub fn latest(&self, limit: usize) -> Option<(Vec<Frame>, bool)> {
         let mut here = self.by_id.range(self.floor + 1..).rev();
         let mut frames: Vec<Frame> = here.by_ref().take(limit).map(|(_, seq)| self.by_seq[seq].clone()).collect();
-        if frames.len() < limit && self.floor > 0 {
+        // Below a floor lies at least the room's first change, or what was purged.
+        let beyond = self.floor > self.purged;
+        if frames.len() < limit && beyond {
             return None;
         }
         frames.reverse();
-        // Below a floor lies at least the room's first change.
-        Some((frames, here.next().is_some() || self.floor > 0))
+        Some((frames, here.next().is_some() || beyond))
+    }
+
+    /// Messages with an id up to `upto` were removed for good: they are told to nobody any more.
+    pub fn purge(&mut self, upto: MessageId) {
+        self.purged = self.purged.max(upto);
+        while let Some(entry) = self.by_id.first_entry().filter(|entry| *entry.key() <= self.purged) {
+            if let Some(frame) = self.by_seq.remove(&entry.remove()) {
+                self.bytes -= frame.text.len();
+            }
+        }
     }
 
     /// Forgets the oldest until at most `frames` are left.
@@ -247,6 +265,9 @@ impl Memory {
     }
 
     fn put(&mut self, frame: Frame) {
+        if frame.id <= self.purged {
+            return; // The hint of an edit came after the message was gone.
+        }
         if let Some(before) = self.by_id.insert(frame.id, frame.seq)
             && let Some(superseded) = self.by_seq.remove(&before)
         {
@@ -348,5 +369,24 @@ mod tests {
         assert!(gate.memory().latest(8).is_none());
         let (latest, more) = gate.memory().latest(7).unwrap();
         assert_eq!((latest[0].id, more), (5, true));
+    }
+
+    #[test]
+    fn memory_tells_nothing_of_what_was_purged() {
+        let mut gate = opened(0);
+        for seq in 1..=12 {
+            offer(&mut gate, seq);
+        }
+        // Down to 5 it remembers; what is older than that may be there still.
+        gate.memory_mut().purge(3);
+        assert_eq!(gate.memory().latest(8).map(|(latest, more)| (latest.len(), more)), Some((8, true)));
+        gate.memory_mut().purge(6);
+        assert_eq!(gate.memory().after(4).unwrap().map(|f| f.seq).collect::<Vec<_>>(), [7, 8, 9, 10, 11, 12]);
+        assert_eq!(gate.memory().latest(8).map(|(latest, more)| (latest.len(), more)), Some((6, false)));
+        let mut out = Vec::new();
+        gate.offer(frame(13, 6), Instant::now(), &mut out);
+        assert_eq!(out.len(), 1, "it was committed before, and its seq is due");
+        assert!(gate.memory().after(12).unwrap().next().is_none());
+        assert_eq!(gate.memory().bytes(), gate.memory().after(4).unwrap().map(|frame| frame.text.len()).sum::<usize>());
     }
 }

@@ -400,6 +400,7 @@ pub(super) fn open_gate(inner: &mut Inner, slug: &Slug, changes: Changes) {
     let is_empty = inner.is_empty();
     inner.access.open(changes.head.access, is_empty);
     inner.gate.open(changes.head.seq, frames(changes.changes, slug), floor, Instant::now());
+    inner.gate.memory_mut().purge(changes.head.purged);
     inner.opened();
 }
 

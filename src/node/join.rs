@@ -36,6 +36,8 @@ impl Node {
             let room = self.open_room(info.id, &info.slug).await?;
             let epoch = room.lock().epoch.clone();
             if info.epoch == epoch {
+                // The beacon looks at rooms with sockets only, and this may be the first one for a while.
+                room.lock().gate.memory_mut().purge(info.purged);
                 self.reach(&room, info.seq).await?;
             }
             let start = self.past(&room, wish).await?;

@@ -24,6 +24,7 @@ mod metrics;
 mod online;
 mod people;
 mod recent;
+mod retention;
 mod revoked;
 mod room;
 pub mod rooms;
@@ -212,6 +213,7 @@ impl Node {
         self.run_beside(self.clone().watch_unread());
         self.run_beside(self.clone().gather_words());
         self.run_beside(self.clone().follow_people());
+        self.run_beside(self.clone().keep_to_retention());
         self.health.started();
         self.begun.send_replace(true);
         tracing::info!(node = self.name, incarnation = self.incarnation.0, "the node serves");

@@ -66,11 +66,12 @@ pub(super) struct Inner {
     metrics: Arc<Metrics>,
 }
 
-/// A room's name and topic, as of an access version.
+/// A room's name and topic, and how long it keeps messages, as of an access version.
 struct Title {
     version: u64,
     name: RoomName,
     topic: Topic,
+    retention_days: Option<u32>,
 }
 
 /// The sessions of a room: walked for each delivery, so a plain list; found by id through an index.
@@ -220,19 +221,20 @@ impl Inner {
             _ if info.kind == RoomKind::Direct => {}
             Some(title) if title.version > info.access => {
                 (info.name, info.topic) = (title.name.clone(), title.topic.clone());
+                info.retention_days = title.retention_days;
             }
             Some(_) => {}
             None => self.title = Some(Title::of(info)),
         }
     }
 
-    /// `true`: this is another name or topic than was told, and the sockets are to be told by the caller.
+    /// `true`: this is another title than was told, and the sockets are to be told by the caller.
     pub fn take_title(&mut self, info: &RoomInfo) -> bool {
         if info.kind == RoomKind::Direct || self.title.as_ref().is_some_and(|title| title.version > info.access) {
             return false;
         }
         let told = self.title.replace(Title::of(info));
-        told.is_some_and(|told| (told.name, told.topic) != (info.name.clone(), info.topic.clone()))
+        told.is_some_and(|told| !told.says(info))
     }
 
     /// By another life of the clock, versions are another count; everybody is told anew.
@@ -426,7 +428,16 @@ impl Inner {
 
 impl Title {
     fn of(info: &RoomInfo) -> Self {
-        Self { version: info.access, name: info.name.clone(), topic: info.topic.clone() }
+        Self {
+            version: info.access,
+            name: info.name.clone(),
+            topic: info.topic.clone(),
+            retention_days: info.retention_days,
+        }
+    }
+
+    fn says(&self, info: &RoomInfo) -> bool {
+        (&self.name, &self.topic, self.retention_days) == (&info.name, &info.topic, info.retention_days)
     }
 }
 

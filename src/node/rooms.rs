@@ -12,7 +12,9 @@ use rand::seq::IndexedRandom;
 use super::Node;
 use super::members::{banned_here, power};
 use crate::error::{Error, Result};
-use crate::model::{Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Slug, Topic, User, Username};
+use crate::model::{
+    RETENTION_DAYS_MAX, Role, RoomId, RoomInfo, RoomKind, RoomName, RoomRef, Slug, Topic, User, Username,
+};
 use crate::store::{Around, History, NewRoom, Page, RoomChanges, Standing, StoreError};
 
 /// Letters and digits of a slug's tail: none that is read as another.
@@ -91,20 +93,25 @@ impl Node {
         Ok(info)
     }
 
-    /// For owners and moderators. Nothing given changes nothing.
+    /// For owners and moderators; `retention_days` (0: as is set for all rooms) for owners. Nothing given changes nothing.
     pub async fn update_room(
         self: &Arc<Self>,
         who: &User,
         room: &RoomRef,
         name: Option<&str>,
         topic: Option<&str>,
+        retention_days: Option<u64>,
     ) -> Result<RoomInfo> {
         let seen = self.look(who, room).await?;
         seen.refuse_direct()?;
-        seen.demand(Role::Moderator)?;
-        let changes =
-            RoomChanges { name: name.map(RoomName::parse).transpose()?, topic: topic.map(Topic::parse).transpose()? };
-        if changes.name.is_some() || changes.topic.is_some() {
+        // What is removed is gone for everybody and for good.
+        seen.demand(if retention_days.is_some() { Role::Owner } else { Role::Moderator })?;
+        let changes = RoomChanges {
+            name: name.map(RoomName::parse).transpose()?,
+            topic: topic.map(Topic::parse).transpose()?,
+            retention_days: retention_days.map(|days| self.retention_days(days)).transpose()?,
+        };
+        if changes.name.is_some() || changes.topic.is_some() || changes.retention_days.is_some() {
             self.store.update_room(seen.info.id, changes).await?.ok_or_else(Error::room_not_found)?;
             self.announce_updated(seen.info.id);
         }
@@ -156,6 +163,14 @@ impl Node {
             Standing::Stranger | Standing::RoomDeleted => return Err(Error::room_not_found()),
         };
         Ok(Seen { info, power: power(access.site_role, role), version: access.version })
+    }
+
+    fn retention_days(&self, days: u64) -> Result<u32> {
+        let most = self.config.retention.days().unwrap_or(RETENTION_DAYS_MAX);
+        match u32::try_from(days) {
+            Ok(days) if days <= most => Ok(days),
+            _ => Err(Error::invalid("retention_days", format!("must be an integer from 0 to {most}"))),
+        }
     }
 
     /// Counts of who is online are a courtesy: a room is shown without them when nobody knows.
@@ -242,7 +257,9 @@ mod tests {
             unread: 0,
             mentions: 0,
             online: 0,
+            retention_days: None,
             access: 1,
+            purged: 0,
         };
         Seen { info, power, version: 1 }
     }

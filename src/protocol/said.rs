@@ -155,6 +155,9 @@ pub struct NewRoom {
 pub struct RoomChange {
     pub name: Option<String>,
     pub topic: Option<String>,
+    /// Days after which the room's messages are removed; 0: as is set for all rooms. For owners.
+    #[schema(minimum = 0, maximum = 36_500)]
+    pub retention_days: Option<u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -9,6 +9,7 @@ mod moderation;
 mod page;
 pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -62,7 +63,7 @@ pub enum StoreError {
     Internal(String),
 }
 
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
@@ -113,6 +114,8 @@ pub struct NewRoom {
 pub struct RoomChanges {
     pub name: Option<RoomName>,
     pub topic: Option<Topic>,
+    /// Days after which its messages are removed; 0: as is set for all rooms.
+    pub retention_days: Option<u32>,
 }
 
 /// What a user may do in a room, read at `version`.
@@ -316,6 +319,8 @@ pub struct Head {
     pub seq: Seq,
     pub access: u64,
     pub epoch: Epoch,
+    /// Messages with an id up to this one were removed by age ([`Store::purge_outdated`]).
+    pub purged: MessageId,
 }
 
 /// Changes of a room and its head, read in one snapshot.
@@ -446,6 +451,11 @@ pub trait Store: Send + Sync + 'static {
     /// closes what sockets they have), revocations older than [`REVOCATION_LIFETIME`], bans, mutes and invitations that
     /// are over, additions older than [`ADDITION_LIFETIME`], then what is in deleted rooms. How many it removed.
     async fn purge(&self, limit: u32) -> Result<u64>;
+    /// Rooms with messages older than `days`, or than what is set for the room: those among a page of `limit` rooms by id.
+    async fn outdated(&self, days: Option<u32>, limit: u32, cursor: Option<&str>) -> Result<Page<RoomId>>;
+    /// Removes up to `limit` of a room's oldest messages, of those that are older than that, with their mentions,
+    /// reactions and words, under the clock's lock. Their `seq`s become holes; the clock stays. How many it removed.
+    async fn purge_outdated(&self, room: RoomId, days: Option<u32>, limit: u32) -> Result<u64>;
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>>;
     /// Enters many rooms for many users in one trip: makes members where a room is public. Per pair, in order.
     async fn enter(&self, pairs: &[(UserId, RoomRef)]) -> Result<Vec<std::result::Result<RoomInfo, Refusal>>>;

@@ -1,7 +1,7 @@
 //! Pages and their cursors, the same for both backends.
 
 use super::Page;
-use crate::model::RoomInfo;
+use crate::model::{RoomId, RoomInfo};
 
 impl<T> Page<T> {
     /// A page of `limit` out of items of which one more was asked for than fits; `cursor` names the last one given.
@@ -17,6 +17,15 @@ impl<T> Page<T> {
 /// beginning.
 pub(super) fn below(cursor: Option<&str>) -> i64 {
     cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(i64::MAX)
+}
+
+impl Page<RoomId> {
+    /// Of a page of rooms that were looked at, those for which something was found.
+    pub(super) fn among(looked: &[(i64, bool)], limit: u32) -> Self {
+        let more = looked.len() >= limit as usize;
+        let next = looked.last().filter(|_| more).map(|(room, _)| room.to_string());
+        Self { items: looked.iter().filter(|(_, found)| *found).map(|(room, _)| RoomId(*room)).collect(), next }
+    }
 }
 
 /// Where a listing of rooms goes on: among the user's own, or among the open ones after them.

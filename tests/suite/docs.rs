@@ -17,7 +17,7 @@ const FRAMES: &str = include_str!("../../src/protocol/frames.rs");
 const MODEL: &str = include_str!("../../src/model.rs");
 const ERROR: &str = include_str!("../../src/error.rs");
 const PROBLEM: &str = include_str!("../../src/http/problem.rs");
-const SESSION: &str = include_str!("../../src/node/session.rs");
+const CLOSE: &str = include_str!("../../src/node/close.rs");
 const HTTP: &str = include_str!("../../src/http/mod.rs");
 const WS: &str = include_str!("../../src/ws/upgrade.rs");
 
@@ -58,7 +58,7 @@ fn every_error_code_stands_with_its_status() {
 
 #[test]
 fn every_close_code_is_described() {
-    let body = between(SESSION, "pub enum Close {", "\n}");
+    let body = between(CLOSE, "pub enum Close {", "\n}");
     let codes: Vec<&str> = body.lines().filter_map(|line| line.split_once(" = ")?.1.strip_suffix(',')).collect();
     assert!(codes.len() >= 10, "{codes:?}");
     let table = between(PROTOCOL, "### Close codes", "\n### ");

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["model", "protocol", "error", "config", "telemetry", "tls", "failpoints"],
     &["redis"],
     &["store", "broker", "presence", "auth"],
-    &["node"],
+    &["node", "transfer"],
     &["http"],
     &["ws"],
     &["lib", "main", "bin"],

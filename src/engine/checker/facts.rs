@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
         }
         // The last change of a room is always some message's present state.
         let top = self.final_seqs.last().copied().unwrap_or(0);
-        if top != self.history.head {
+        if top > self.history.head || (top < self.history.head && self.history.purged == 0) {
             let detail = format!("the head is {}, the highest seq of a message {top}", self.history.head);
             report.add(Rule::HistoryMalformed, room, "history", detail);
         }
@@ -112,7 +112,11 @@ impl<'a> Facts<'a> {
         }
         let first = *told.entry(change.seq).or_insert(change);
         // Almost always the very same text; compared by reference first is not worth its code.
-        if first.stripped() != change.stripped() {
+        let mut stripped = change.stripped();
+        if change.id <= self.history.purged {
+            stripped.created_at.clone_from(&first.created_at);
+        }
+        if first.stripped() != stripped {
             report.add(Rule::Disagree, room, who, format!("seq {}: {change:?}, others {first:?}", change.seq));
         }
         if change.seq > self.history.head {

@@ -26,6 +26,9 @@ pub struct History {
     pub head: u64,
     /// All messages by id, oldest first.
     pub messages: Vec<Change>,
+    /// Messages with an id up to this one were removed on purpose, with what made them old: they may be missing, and
+    /// their time is not judged.
+    pub purged: u64,
 }
 
 /// What can be wrong, each with the promise it breaks.

@@ -103,6 +103,7 @@ fn sent(
     let found = stored.get(&(log.user.as_str(), nonce));
     match outcome {
         Outcome::Acked { id, .. } => match facts.by_id.get(id) {
+            None if *id <= facts.history.purged => {}
             None => {
                 let detail = format!("message {id} (nonce {nonce}) was acknowledged and is not there");
                 report.add(Rule::AckedLost, facts.room(), &log.user, detail);
@@ -148,7 +149,7 @@ fn edited(log: &Log, facts: &Facts, asked: &Asked, id: u64, content: &str, outco
 }
 
 fn deleted(log: &Log, facts: &Facts, id: u64, outcome: &Outcome, report: &mut Report) {
-    let gone = facts.by_id.get(&id).is_some_and(|message| message.deleted);
+    let gone = id <= facts.history.purged || facts.by_id.get(&id).is_some_and(|message| message.deleted);
     if matches!(outcome, Outcome::Acked { .. }) && !gone {
         let detail = format!("deletion of {id} was acknowledged, it stands");
         report.add(Rule::ChangeLost, facts.room(), &log.user, detail);

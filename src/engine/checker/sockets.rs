@@ -238,7 +238,8 @@ fn at_the_end(log: &Log, facts: &Facts, hold: &Hold, report: &mut Report) {
             _ => {}
         }
     }
-    for id in hold.messages.keys().filter(|id| !facts.by_id.contains_key(id)) {
+    let kept = |id: &&u64| **id > facts.history.purged;
+    for id in hold.messages.keys().filter(kept).filter(|id| !facts.by_id.contains_key(id)) {
         report.add(Rule::StateDiffers, room, &log.user, format!("holds message {id}, the history does not"));
     }
 }

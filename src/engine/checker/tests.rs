@@ -128,7 +128,7 @@ fn run() -> Run {
     at(&mut alice, 80, Event::Attempt { op, connection: 1 });
     at(&mut alice, 81, Event::Answer { op, connection: 1, answer: Answer::Refused { code: "rate_limited".into() } });
     let messages = vec![created(1), edited(), deleted(), created(4), created(7)];
-    let history = History { room: ROOM.into(), epoch: "e1".into(), head: 7, messages };
+    let history = History { room: ROOM.into(), epoch: "e1".into(), head: 7, messages, purged: 0 };
     Run { alice, bob, history }
 }
 

@@ -37,6 +37,7 @@ pub enum Op {
     Edit { room: usize, which: usize },
     Delete { room: usize, which: usize },
     Purge { room: usize, which: usize },
+    Age { room: usize, count: usize },
     Hear { room: usize, which: usize, again: bool },
     Lose { room: usize, which: usize },
     Beacon { room: usize },
@@ -92,6 +93,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Edit { room, which }),
         1 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Delete { room, which }),
         1 => (room.clone(), any.clone()).prop_map(|(room, which)| Op::Purge { room, which }),
+        1 => (room.clone(), 1..9usize).prop_map(|(room, count)| Op::Age { room, count }),
         8 => (room.clone(), prop_oneof![Just(0), any.clone()], prop::bool::weighted(0.2))
             .prop_map(|(room, which, again)| Op::Hear { room, which, again }),
         2 => (room.clone(), any).prop_map(|(room, which)| Op::Lose { room, which }),

@@ -13,12 +13,14 @@ pub struct Store {
     log: Vec<Message>,
     present: BTreeMap<MessageId, Seq>,
     purged: BTreeSet<MessageId>,
+    /// All up to it were removed by age.
+    outdated: MessageId,
 }
 
 impl Store {
     pub fn new(room: RoomId) -> Self {
         let slug = Slug::from_stored(format!("room-{}", room.0));
-        Self { room, slug, log: Vec::new(), present: BTreeMap::new(), purged: BTreeSet::new() }
+        Self { room, slug, log: Vec::new(), present: BTreeMap::new(), purged: BTreeSet::new(), outdated: 0 }
     }
 
     pub fn head(&self) -> Seq {
@@ -86,6 +88,19 @@ impl Store {
         }
     }
 
+    /// Removes the oldest messages.
+    pub fn age(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((id, _)) = self.present.pop_first() else { return };
+            self.purged.insert(id);
+            self.outdated = id;
+        }
+    }
+
+    pub fn outdated(&self) -> MessageId {
+        self.outdated
+    }
+
     pub fn changes_after(&self, after: Seq, limit: usize) -> Changes {
         let mut changes = self.by_seq(after);
         let more = changes.len() > limit;
@@ -113,7 +128,7 @@ impl Store {
     }
 
     fn head_row(&self) -> Head {
-        Head { room: self.room, seq: self.head(), access: 0, epoch: Epoch("first".into()) }
+        Head { room: self.room, seq: self.head(), access: 0, epoch: Epoch("first".into()), purged: self.outdated }
     }
 
     fn nth(&self, which: usize) -> Option<Message> {

@@ -10,7 +10,7 @@ use super::socket::Socket;
 use super::store::Store;
 use super::{Op, Sizes};
 use crate::config::Config;
-use crate::model::{RoomId, Seq, Username};
+use crate::model::{MessageId, RoomId, Seq, Username};
 use crate::node::catch_up::{Page, Start, frame, frames};
 use crate::node::gate::Frame;
 use crate::node::hub::open_gate;
@@ -43,7 +43,7 @@ pub struct Place {
     opening: Option<Changes>,
     opened: bool,
     repairs: VecDeque<Repair>,
-    beacon: Option<Seq>,
+    beacon: Option<(Seq, MessageId)>,
 }
 
 enum Repair {
@@ -85,6 +85,7 @@ impl World {
             Op::Edit { room, which } => self.rooms[room].commit(|store| store.edit(which)),
             Op::Delete { room, which } => self.rooms[room].commit(|store| store.delete(which)),
             Op::Purge { room, which } => self.rooms[room].store.purge(which),
+            Op::Age { room, count } => self.rooms[room].store.age(count),
             Op::Hear { room, which, again } => self.rooms[room].hear(which, again),
             Op::Lose { room, which } => self.rooms[room].lose(which),
             Op::Beacon { room } => self.rooms[room].beacon(),
@@ -207,9 +208,17 @@ impl Place {
 
     /// Tells the head that was read the last time, which others may have overtaken, and reads it again.
     fn beacon(&mut self) {
-        if let Some(head) = self.beacon.replace(self.store.head()).filter(|_| self.opened) {
+        let seen = self.beacon.replace((self.store.head(), self.store.outdated()));
+        if let Some((head, outdated)) = seen.filter(|_| self.opened) {
             let mut inner = self.room.lock();
             inner.gate.note_head(head, Instant::now());
+            inner.gate.memory_mut().purge(outdated);
+            let memory = inner.gate.memory();
+            let oldest = memory.after(memory.floor()).and_then(|frames| frames.map(|frame| frame.id).min());
+            assert!(
+                oldest.is_none_or(|oldest| oldest > outdated),
+                "{oldest:?} is told although {outdated} was removed"
+            );
             let hole = inner.gate.hole_age(Instant::now()).is_some();
             assert!(hole || inner.gate.position() >= head, "a head that was seen reveals a hole");
             assert!(!hole || inner.gate.position() < self.store.head(), "there is no hole where nothing is missing");

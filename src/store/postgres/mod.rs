@@ -3,6 +3,8 @@
 
 mod administration;
 mod append;
+mod dump;
+mod load;
 mod login_sessions;
 mod mentions;
 mod messages;
@@ -11,6 +13,7 @@ mod moderation;
 mod nodes;
 mod pool;
 mod reading;
+mod retention;
 mod room_info;
 mod rooms;
 mod rows;
@@ -26,6 +29,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::config;
 use pool::Pool;
+
+pub(super) use dump::dump;
+pub(super) use load::load;
 
 /// A pool of connections to one Postgres primary.
 pub struct Postgres {
@@ -141,6 +147,14 @@ impl Store for Postgres {
             0 => Ok(u64::from(removed)),
             left => Ok(u64::from(removed) + rooms::purge(&self.pool, left).await?),
         }
+    }
+
+    async fn outdated(&self, days: Option<u32>, limit: u32, cursor: Option<&str>) -> Result<Page<RoomId>> {
+        retention::outdated(&self.pool, days, limit, cursor).await
+    }
+
+    async fn purge_outdated(&self, room: RoomId, days: Option<u32>, limit: u32) -> Result<u64> {
+        retention::purge(&self.pool, room, days, limit).await
     }
 
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {

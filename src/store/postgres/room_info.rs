@@ -41,7 +41,7 @@ macro_rules! info_columns {
              r.topic, r.kind, c.epoch, c.seq, m.role, coalesce(m.last_read, 0),
 ",
             unread_columns!($user),
-            ", c.access"
+            ", c.access, r.retention_days, c.purged"
         )
     };
 }
@@ -199,7 +199,9 @@ fn info(row: &Row, at: usize) -> Result<RoomInfo> {
         unread: u32::try_from(get::<i64>(row, at + 9)?).unwrap_or(u32::MAX),
         mentions: u32::try_from(get::<i64>(row, at + 10)?).unwrap_or(u32::MAX),
         online: 0,
+        retention_days: get::<Option<i32>>(row, at + 12)?.and_then(|days| u32::try_from(days).ok()),
         access: unsigned(get(row, at + 11)?),
+        purged: unsigned(get(row, at + 13)?),
     })
 }
 

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::*;
 use super::pool::Pool;
-use super::rows::{get, head, head_columns, role, site_role, time, unsigned};
+use super::rows::{days, get, head, head_columns, role, site_role, time, unsigned};
 
 pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
     let epoch = Epoch::random();
@@ -35,14 +35,17 @@ pub async fn create(pool: &Pool, new: NewRoom) -> Result<RoomInfo> {
         unread: 0,
         mentions: 0,
         online: 0,
+        retention_days: None,
         access: 1,
+        purged: 0,
     })
 }
 
 pub async fn update(pool: &Pool, room: RoomId, changes: RoomChanges) -> Result<Option<()>> {
     let name = changes.name.as_ref().map(RoomName::as_str);
     let topic = changes.topic.as_ref().map(Topic::as_str);
-    let row = pool.first("SELECT salon_update_room($1, $2, $3)", &[&room.0, &name, &topic]).await?;
+    let days = changes.retention_days.map(days);
+    let row = pool.first("SELECT salon_update_room_7($1, $2, $3, $4)", &[&room.0, &name, &topic, &days]).await?;
     let done = row.map_or(Ok(false), |row| get(&row, 0))?;
     Ok(done.then_some(()))
 }

@@ -24,13 +24,13 @@ pub const MESSAGE_WIDTH: usize = 14;
 /// The columns that [`head`] reads, of `room_clocks c`.
 macro_rules! head_columns {
     () => {
-        "c.room_id, c.seq, c.access, c.epoch"
+        "c.room_id, c.seq, c.access, c.epoch, c.purged"
     };
 }
 pub(super) use head_columns;
 
 /// How many columns [`head`] takes; [`message`] starts there where both are read.
-pub const HEAD_WIDTH: usize = 4;
+pub const HEAD_WIDTH: usize = 5;
 
 /// The message whose columns start at `at`; `None`: an outer join found none.
 pub fn message(row: &Row, at: usize) -> Result<Option<Message>> {
@@ -69,6 +69,7 @@ pub fn head(row: &Row) -> Result<Head> {
         seq: unsigned(get(row, 1)?),
         access: unsigned(get(row, 2)?),
         epoch: Epoch(get(row, 3)?),
+        purged: unsigned(get(row, 4)?),
     })
 }
 
@@ -113,4 +114,9 @@ pub fn signed(value: u64) -> i64 {
 
 pub fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// For a parameter: beyond the column's range nobody waits for the end.
+pub fn days(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
 }

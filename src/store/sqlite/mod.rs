@@ -4,6 +4,8 @@
 mod access;
 mod administration;
 mod append;
+mod dump;
+mod load;
 mod login_sessions;
 mod mentions;
 mod messages;
@@ -11,6 +13,7 @@ mod moderation;
 mod nodes;
 mod reactions;
 mod reading;
+mod retention;
 mod room_info;
 mod rooms;
 mod rows;
@@ -28,6 +31,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::config;
 use threads::Threads;
+
+pub(super) use dump::dump;
+pub(super) use load::load;
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -64,6 +70,12 @@ impl Sqlite {
     }
 }
 
+fn bring_up_to_date(db: &mut rusqlite::Connection) -> Result<()> {
+    let runner = embedded::migrations::runner().set_abort_missing(false);
+    runner.run(db).map_err(|error| StoreError::Internal(error.to_string()))?;
+    Ok(())
+}
+
 /// The file that the URL names. A store in memory only would break its promises, and each thread would have its own.
 fn path(url: &str) -> crate::error::Result<PathBuf> {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
@@ -81,9 +93,11 @@ impl Store for Sqlite {
         let work = move || {
             let _alone = migrating.lock().unwrap_or_else(PoisonError::into_inner);
             let mut db = threads::connect(&path, busy_timeout)?;
-            let runner = embedded::migrations::runner().set_abort_missing(false);
-            runner.run(&mut db).map_err(|error| StoreError::Internal(error.to_string()))?;
-            Ok(())
+            bring_up_to_date(&mut db)?;
+            match db.prepare("SELECT 1 FROM imports WHERE NOT finished")?.exists([])? {
+                false => Ok(()),
+                true => Err(StoreError::Unavailable(transfer::UNFINISHED.to_owned())),
+            }
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
     }
@@ -196,6 +210,15 @@ impl Store for Sqlite {
                 }
             })
             .await
+    }
+
+    async fn outdated(&self, days: Option<u32>, limit: u32, cursor: Option<&str>) -> Result<Page<RoomId>> {
+        let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        self.threads.read(move |db| retention::outdated(db, days, limit, after)).await
+    }
+
+    async fn purge_outdated(&self, room: RoomId, days: Option<u32>, limit: u32) -> Result<u64> {
+        self.threads.write(move |db| retention::purge(db, room, days, limit)).await
     }
 
     async fn members(&self, room: RoomId, limit: u32, cursor: Option<&str>) -> Result<Page<Member>> {

@@ -5,9 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::super::*;
-use super::rows::ago;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use super::rows::{DAY, ago};
 
 /// Asked on the writing thread's own connection, since both settings belong to a connection.
 pub fn durability_risks(db: &Connection) -> Result<Vec<DurabilityRisk>> {

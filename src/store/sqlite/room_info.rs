@@ -30,7 +30,7 @@ macro_rules! info_columns {
              WHERE o.room_id = r.id AND o.user_id <> ?1 LIMIT 1), r.name) ELSE r.name END,
          r.topic, r.kind, c.epoch, c.seq, m.role, coalesce(m.last_read, 0),",
             unread_columns!(),
-            ", c.access"
+            ", c.access, r.retention_days, c.purged"
         )
     };
 }
@@ -122,6 +122,8 @@ fn info(row: &Row<'_>) -> rusqlite::Result<RoomInfo> {
         unread: row.get(9)?,
         mentions: row.get(10)?,
         online: 0,
+        retention_days: row.get(12)?,
         access: row.get(11)?,
+        purged: row.get(13)?,
     })
 }

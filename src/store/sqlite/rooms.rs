@@ -28,7 +28,9 @@ pub fn create(db: &Connection, new: NewRoom) -> Result<RoomInfo> {
         unread: 0,
         mentions: 0,
         online: 0,
+        retention_days: None,
         access: 1,
+        purged: 0,
     })
 }
 
@@ -37,10 +39,11 @@ pub fn update(db: &Connection, room: RoomId, changes: &RoomChanges) -> Result<Op
     let topic = changes.topic.as_ref().map(Topic::as_str);
     let changed = db
         .prepare_cached(
-            "UPDATE rooms SET name = coalesce(?2, name), topic = coalesce(?3, topic)
+            "UPDATE rooms SET name = coalesce(?2, name), topic = coalesce(?3, topic),
+                 retention_days = CASE WHEN ?4 IS NULL THEN retention_days ELSE nullif(?4, 0) END
              WHERE id = ?1 AND deleted_at IS NULL",
         )?
-        .execute(params![room.0, name, topic])?;
+        .execute(params![room.0, name, topic, changes.retention_days])?;
     if changed == 0 {
         return Ok(None);
     }
@@ -105,7 +108,9 @@ pub fn members(db: &Connection, room: RoomId, limit: u32, after: i64) -> Result<
 /// `None`: no such room, or deleted.
 pub fn head(db: &Connection, room: RoomId) -> Result<Option<Head>> {
     Ok(db
-        .prepare_cached("SELECT room_id, seq, access, epoch FROM room_clocks WHERE room_id = ? AND NOT deleted")?
+        .prepare_cached(
+            "SELECT room_id, seq, access, epoch, purged FROM room_clocks WHERE room_id = ? AND NOT deleted",
+        )?
         .query_row([room.0], rows::head)
         .optional()?)
 }

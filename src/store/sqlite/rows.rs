@@ -39,7 +39,7 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
 }
 
 /// A column of JSON that this store wrote; NULL is the empty value.
-fn json<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+pub fn json<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
     match row.get_ref(at)?.as_str_or_null()? {
         None => Ok(T::default()),
         Some(text) => serde_json::from_str(text).map_err(|_| unknown(at, text)),
@@ -55,7 +55,13 @@ pub fn json_or_null<T: Serialize>(values: &[T]) -> Result<Option<String>> {
 }
 
 pub fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
-    Ok(Head { room: RoomId(row.get(0)?), seq: row.get(1)?, access: row.get(2)?, epoch: Epoch(row.get(3)?) })
+    Ok(Head {
+        room: RoomId(row.get(0)?),
+        seq: row.get(1)?,
+        access: row.get(2)?,
+        epoch: Epoch(row.get(3)?),
+        purged: row.get(4)?,
+    })
 }
 
 /// A word of the model. What a row holds was checked when it went in, so any other word is a defect.
@@ -76,11 +82,13 @@ pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 pub fn ago(window: Duration) -> i64 {
     Timestamp::now().0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn change_kind(kind: i64) -> rusqlite::Result<ChangeKind> {
+pub fn change_kind(kind: i64) -> rusqlite::Result<ChangeKind> {
     match kind {
         0 => Ok(ChangeKind::Created),
         1 => Ok(ChangeKind::Edited),
@@ -117,6 +125,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(
                 ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
+                | ErrorCode::OperationInterrupted
                 | ErrorCode::DiskFull
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::CannotOpen

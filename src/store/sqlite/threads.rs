@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Result, StoreError};
@@ -39,13 +39,22 @@ trait Work: Send {
     /// Whether what it did is to be kept.
     fn run(&mut self, db: &Connection) -> bool;
     fn settle(self: Box<Self>, committed: &Result<()>);
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+    /// Where it is known what runs it now.
+    fn runs_on(&self) -> &RunsOn;
 }
 
 struct Call<T, F> {
     work: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
+    runs_on: RunsOn,
 }
+
+/// While a read runs: how to break it off. Held while that is done, so that the next read on the same connection is not
+/// met.
+type RunsOn = Arc<Mutex<Option<Arc<InterruptHandle>>>>;
 
 impl Threads {
     pub fn start(path: &Path, config: &config::Database, guard: Option<File>) -> crate::error::Result<Self> {
@@ -96,12 +105,26 @@ impl Threads {
         let unavailable = |why: &str| StoreError::Unavailable(why.to_owned());
         let queue = queue.ok_or_else(|| unavailable("the store is closed"))?;
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(Call { work: Some(work), outcome: None, reply });
+        let runs_on = RunsOn::default();
+        let call = Box::new(Call { work: Some(work), outcome: None, reply, runs_on: runs_on.clone() });
+        let _waiting = Waiting(runs_on);
         queue.send_timeout(call, self.wait_timeout).await.map_err(|_| unavailable("too many calls are waiting"))?;
         match tokio::time::timeout(self.answer_timeout, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(unavailable("the database's thread is gone")),
             Err(_) => Err(unavailable("no answer in time")),
+        }
+    }
+}
+
+/// Whoever waits for a read. A search that nobody waits for any more must not keep its thread from others; what is
+/// written is never broken off, for it would take its neighbours along.
+struct Waiting(RunsOn);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            running.interrupt();
         }
     }
 }
@@ -136,6 +159,14 @@ where
         };
         // Who asked may have gone away; what was done stays done.
         let _ = self.reply.send(outcome);
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn runs_on(&self) -> &RunsOn {
+        &self.runs_on
     }
 }
 
@@ -232,12 +263,20 @@ fn commit(db: &Connection, group: &mut [Box<dyn Work>]) -> Result<()> {
 }
 
 fn read_all(db: &Connection, queue: &Mutex<mpsc::Receiver<Box<dyn Work>>>) {
+    let interrupt = Arc::new(db.get_interrupt_handle());
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(mut call) = next else { return };
+        let runs_on = call.runs_on().clone();
+        let runs = |handle| *runs_on.lock().unwrap_or_else(PoisonError::into_inner) = handle;
         let begun = db.execute_batch("BEGIN").map_err(StoreError::from);
         if begun.is_ok() {
-            call.run(db);
+            runs(Some(interrupt.clone()));
+            // Looked at only now: who gives up from here on breaks it off.
+            if !call.is_abandoned() {
+                call.run(db);
+            }
+            runs(None);
             // It only read: ending its snapshot is all there is to do.
             let _ = db.execute_batch("ROLLBACK");
         }

@@ -183,7 +183,8 @@ async fn only_listed_origins_may_read_answers() {
             assert!(told.is_empty() && refused.status >= 400, "{foreign}: {told:?}");
             let answer = route.ask_with(&http, &[("origin", foreign)]).await;
             assert_eq!(answer.header("access-control-allow-origin"), None, "{foreign}");
-            assert!(answer.header("vary").is_some_and(|vary| vary.contains("origin")), "a cache must tell them apart");
+            let mut vary = answer.headers.get_all("vary").iter();
+            assert!(vary.any(|vary| vary == "origin"), "a cache must tell them apart");
         }
         let answer = route.ask_with(&http, &[("origin", "https://app.example")]).await;
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "errors are read too");

@@ -157,9 +157,12 @@ pub async fn all_rooms_are_listed_and_nothing_that_was_said(bed: &Bed) {
     assert_eq!(rooms_with(bed, "TEA").await, ["tea-time"]);
     assert_eq!(rooms_with(bed, "k-R").await, ["the-back-room"], "by the slug too");
     assert_eq!(rooms_with(bed, "secret").await, [""; 0]);
-    bed.update_room(public.id, RoomChanges { name: Some(RoomName::parse("Кофе 100%").unwrap()), topic: None })
-        .await
-        .unwrap();
+    bed.update_room(
+        public.id,
+        RoomChanges { name: Some(RoomName::parse("Кофе 100%").unwrap()), topic: None, retention_days: None },
+    )
+    .await
+    .unwrap();
     for text in ["кофе", "0%", "TEA-t"] {
         assert_eq!(rooms_with(bed, text).await, ["tea-time"], "{text}");
     }

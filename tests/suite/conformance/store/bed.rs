@@ -177,6 +177,30 @@ impl Bed {
         .await;
     }
 
+    /// Makes a room's first messages, up to this one, older.
+    pub async fn age_messages(&self, room: &RoomInfo, upto: MessageId, days: u32) {
+        let by = match &self.raw {
+            Raw::Postgres { .. } => format!("{days} * interval '1 day'"),
+            Raw::Sqlite { .. } => (i64::from(days) * 86_400_000).to_string(),
+        };
+        let room = room.id.0;
+        self.execute(&format!(
+            "UPDATE messages SET created_at = created_at - {by} WHERE room_id = {room} AND id <= {upto}"
+        ))
+        .await;
+    }
+
+    /// What the first column of a query's first row counts.
+    pub async fn count(&self, sql: &str) -> i64 {
+        match &self.raw {
+            Raw::Postgres { url } => postgres::connect(url).await.query_one(sql, &[]).await.unwrap().get(0),
+            Raw::Sqlite { folder } => {
+                let db = rusqlite::Connection::open(folder.path().join("deep/er/salon.db")).unwrap();
+                db.query_row(sql, [], |row| row.get(0)).unwrap()
+            }
+        }
+    }
+
     pub async fn execute(&self, sql: &str) {
         match &self.raw {
             Raw::Postgres { url } => postgres::execute(url, sql).await,

@@ -5,6 +5,7 @@ mod appending;
 mod bed;
 mod changing;
 mod inviting;
+mod keeping;
 mod login_sessions;
 mod marking;
 mod mentioning;
@@ -75,6 +76,12 @@ clauses! {
     changing::moderators_and_administrators_delete,
     changing::strangers_learn_nothing_by_changing,
     changing::the_banned_and_the_muted_change_nothing,
+    keeping::what_is_too_old_goes_from_the_beginning,
+    keeping::what_belongs_to_it_goes_too,
+    keeping::nothing_is_done_to_what_is_gone_and_its_nonce_is_free,
+    keeping::a_room_keeps_less_than_the_others,
+    keeping::rooms_are_looked_at_in_pages,
+    keeping::removals_race_with_sends_and_with_each_other,
     marking::marks_move_forwards_and_not_beyond_the_head,
     marking::marks_that_race_end_at_the_furthest,
     marking::unread_is_what_others_sent_and_is_there,

@@ -25,7 +25,7 @@ pub async fn changes_come_in_order_of_seq_with_the_head(bed: &Bed) {
     let (_, room) = room_with(bed, 5).await;
     let page = bed.changes_after(room.id, 1, 2).await.unwrap().unwrap();
     assert_eq!((seqs(&page), page.more), (vec![2, 3], true));
-    let head = Head { room: room.id, seq: 5, access: page.head.access, epoch: room.epoch.clone() };
+    let head = Head { room: room.id, seq: 5, access: page.head.access, epoch: room.epoch.clone(), purged: 0 };
     assert_eq!(page.head, head);
     assert_eq!(bed.head(&room).await, head);
     let page = bed.changes_after(room.id, 3, 2).await.unwrap().unwrap();

@@ -74,7 +74,7 @@ pub async fn a_room_takes_a_new_name_and_topic(bed: &Bed) {
     let (alice, room) = bed.alice_and_room().await;
     let topic = Topic::parse("all of it").unwrap();
     let version = bed.head(&room).await.access;
-    let changes = RoomChanges { name: None, topic: Some(topic.clone()) };
+    let changes = RoomChanges { topic: Some(topic.clone()), ..RoomChanges::default() };
     assert_eq!(bed.update_room(room.id, changes).await.unwrap(), Some(()));
     let seen = bed.room(alice.id, &RoomRef::Id(room.id)).await.unwrap().unwrap();
     assert_eq!((&seen.name, &seen.topic), (&room.name, &topic));

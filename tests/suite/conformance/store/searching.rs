@@ -9,7 +9,7 @@ use super::reacting::react;
 
 const LIMIT: u32 = 10;
 
-async fn take_all(bed: &Bed) {
+pub async fn take_all(bed: &Bed) {
     loop {
         let rooms = bed.unworded(100).await.unwrap();
         if rooms.is_empty() {
@@ -29,7 +29,7 @@ async fn texts(bed: &Bed, search: Search) -> Vec<String> {
     page.items.into_iter().map(|found| found.message.content).collect()
 }
 
-async fn found(bed: &Bed, user: &User, query: &str) -> Vec<String> {
+pub async fn found(bed: &Bed, user: &User, query: &str) -> Vec<String> {
     texts(bed, asked(user, query)).await
 }
 
