@@ -27,6 +27,11 @@ export class AuthView {
     byId('auth-username').focus();
   }
 
+  /** The language changed. */
+  relabel() {
+    this.#setMode(this.#mode);
+  }
+
   #setMode(mode) {
     this.#mode = mode;
     const login = mode === 'login';
