@@ -22,9 +22,11 @@ export class MessageTools {
     this.#chat = chat;
     this.#actions = actions;
     this.#on = on;
-    for (const type of ['pointerover', 'focusin']) {
-      list.addEventListener(type, (event) => this.#show(event.target.closest('li.message')));
-    }
+    // A finger that only scrolls by is not meant; a tap gives the focus.
+    list.addEventListener('pointerover', (event) => {
+      if (event.pointerType !== 'touch') this.#show(event.target.closest('li.message'));
+    });
+    list.addEventListener('focusin', (event) => this.#show(event.target.closest('li.message')));
     list.addEventListener('pointerleave', () => !list.contains(document.activeElement) && this.#show(null));
     list.addEventListener('keydown', (event) => this.#key(event));
   }

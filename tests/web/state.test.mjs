@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Chat, shownMessages } from '../../web/state.js';
+import { Chat } from '../../web/state.js';
 import { message } from './harness.mjs';
 
 const INFO = { id: 3, slug: 'general', name: 'General', topic: '', kind: 'public', role: 'member', last_read: 0, unread: 0, online: 1 };
@@ -17,10 +17,12 @@ function chatAt(seq, { info = {}, messages = [], more = false } = {}) {
 
 test('a change of a message that is not loaded yet is shown when its page comes, in its newer state', () => {
   const { chat, room } = chatAt(60, { messages: [message(51), message(60)], more: true });
+  const done = room.timeline.loading();
   chat.change(message(10, { seq: 61, type: 'message_edited', content: 'new' }));
-  assert.deepEqual(shownMessages(room).map(({ id }) => id), [51, 60]);
-  chat.page('general', [message(9), message(10)], false);
-  assert.deepEqual(shownMessages(room).map(({ id, content }) => [id, content]), [[9, 'm9'], [10, 'new'], [51, 'm51'], [60, 'm60']]);
+  assert.deepEqual(room.timeline.shown.map(({ id }) => id), [51, 60]);
+  room.timeline.pageBefore([message(9), message(10)], false);
+  done();
+  assert.deepEqual(room.timeline.shown.map(({ id, content }) => [id, content]), [[9, 'm9'], [10, 'new'], [51, 'm51'], [60, 'm60']]);
 });
 
 test("one's own message stands once, whichever of ack and message comes first", () => {
@@ -31,7 +33,7 @@ test("one's own message stands once, whichever of ack and message comes first", 
     const steps = [() => chat.acked('general', 'n', { id: 2, created_at: 'x' }), () => chat.change(own)];
     for (const step of ackFirst ? steps : steps.reverse()) step();
     assert.equal(room.pending.length, 0);
-    assert.equal(room.messages.size, 1);
+    assert.equal(room.timeline.messages.size, 1);
     assert.equal(room.unread, 0);
   }
 });
@@ -83,14 +85,14 @@ test('typing ends by time or by the message', () => {
 test('reset throws away what was held', () => {
   const { chat, room } = chatAt(9, { messages: [message(8), message(9)] });
   chat.joined({ room: 'general', info: INFO, seq: 2, messages: [message(2)], more: true, reset: true, users: [], user_count: 0 });
-  assert.deepEqual(shownMessages(room).map(({ id }) => id), [2]);
+  assert.deepEqual(room.timeline.shown.map(({ id }) => id), [2]);
 });
 
 test('a room at whose end somebody reads for long keeps a bounded number of messages', () => {
   const { chat, room } = chatAt(0);
   Object.assign(chat, { openSlug: 'general', attentive: true });
   for (let seq = 1; seq <= 2000; seq += 1) chat.change(message(seq));
-  assert.ok(room.messages.size <= 600);
-  assert.ok(room.more);
-  assert.equal(shownMessages(room).at(-1).id, 2000);
+  assert.ok(room.timeline.messages.size <= 600);
+  assert.ok(room.timeline.older);
+  assert.equal(room.timeline.shown.at(-1).id, 2000);
 });
