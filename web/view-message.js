@@ -20,9 +20,19 @@ const formats = new Map();
 
 /** A time in words of the page's language, in one of FORMATS. */
 export function format(kind, at) {
+  return formatOf(kind).format(new Date(at));
+}
+
+// For the narrow margin: without "am" and "pm".
+function shortTime(at) {
+  const parts = formatOf('time').formatToParts(new Date(at)).filter(({ type }) => type !== 'dayPeriod');
+  return parts.map(({ value }) => value).join('').trim();
+}
+
+function formatOf(kind) {
   const key = `${language()} ${kind}`;
   if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(language(), FORMATS[kind]));
-  return formats.get(key).format(new Date(at));
+  return formats.get(key);
 }
 
 /**
@@ -129,7 +139,7 @@ function messageRow(message, first, view) {
       'data-deleted': message.deleted || null,
       tabindex: '-1',
     },
-    first ? avatar(message.author) : el('span', { class: 'gutter' }, time(message)),
+    first ? avatar(message.author) : el('span', { class: 'gutter' }, time(message, shortTime)),
     el('div', { class: 'body' },
       head(message, first, on),
       message.reply_to && quote(message, quoted, on),
@@ -149,8 +159,8 @@ function head(message, first, on) {
     ' ', time(message));
 }
 
-function time(message) {
-  return el('time', { datetime: message.created_at, title: format('full', message.created_at) }, format('time', message.created_at));
+function time(message, words = (at) => format('time', at)) {
+  return el('time', { datetime: message.created_at, title: format('full', message.created_at) }, words(message.created_at));
 }
 
 function quote(message, quoted, on) {
