@@ -42,6 +42,8 @@ export class Keys {
         el('dt', {}, ...keys.map((key) => el('kbd', {}, key))), el('dd', {}, t(text)),
       ])))));
     byId('help-dialog').showModal();
+    // The button that closes it stands at its end, and has the focus.
+    byId('help-dialog').scrollTop = 0;
   }
 
   #key(event) {

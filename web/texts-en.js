@@ -89,7 +89,7 @@ export const texts = {
   discard: 'Discard',
   message_tools: 'Message tools',
   react: 'React',
-  reaction: '{emoji} by {names}',
+  reaction: 'by {names}',
   reply: 'Reply',
   replying_to: 'Reply to {name}',
   jump_to: 'Show this message',

@@ -89,7 +89,7 @@ export const texts = {
   discard: 'Abandonner',
   message_tools: 'Outils du message',
   react: 'Réagir',
-  reaction: '{emoji} de {names}',
+  reaction: 'de {names}',
   reply: 'Répondre',
   replying_to: 'Réponse à {name}',
   jump_to: 'Montrer ce message',

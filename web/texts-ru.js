@@ -89,7 +89,7 @@ export const texts = {
   discard: 'Удалить',
   message_tools: 'Действия с сообщением',
   react: 'Реакция',
-  reaction: '{emoji} от {names}',
+  reaction: 'от {names}',
   reply: 'Ответить',
   replying_to: 'Ответ для {name}',
   jump_to: 'Показать это сообщение',

@@ -91,8 +91,8 @@ export class PeopleView {
       return;
     }
     const { manage, own } = powers(room, me);
-    // Roles decide what is offered.
-    if (manage && !room.members) await this.#actions.members.load(room);
+    // Roles decide what is offered, and may have changed.
+    if (manage) await this.#actions.members.load(room);
     const role = this.#actions.members.roleOf(room, username);
     const acts = mayActOn(room, me, { username, role });
     const { members } = this.#actions;
@@ -106,7 +106,7 @@ export class PeopleView {
       setRole('moderator', 'shield'),
       setRole('member', 'user'),
       acts && { label: t('mute'), icon: 'mute', testid: 'person-mute', run: () => this.#dialogs.punish(room, 'mutes', username) },
-      acts && role && { label: t('kick'), icon: 'boot', testid: 'person-kick', danger: true, run: () => this.#dialogs.kick(room, username) },
+      acts && { label: t('kick'), icon: 'boot', testid: 'person-kick', danger: true, run: () => this.#dialogs.kick(room, username) },
       acts && { label: t('ban'), icon: 'ban', testid: 'person-ban', danger: true, run: () => this.#dialogs.punish(room, 'bans', username) },
     ]);
   }

@@ -23,11 +23,10 @@ export function reactionRow(message, me, on) {
       class: `reaction${mine ? ' mine' : ''}`,
       title: names,
       'aria-pressed': String(mine),
-      'aria-label': t('reaction', { emoji, names }),
       'data-testid': 'reaction',
       'data-emoji': emoji,
       onclick: () => on.react(message, emoji),
-    }, el('span', { class: 'emoji' }, emoji), el('span', { class: 'number' }, String(count)));
+    }, el('span', { class: 'emoji' }, emoji), el('span', { class: 'number' }, String(count)), el('span', { class: 'sr' }, t('reaction', { names })));
   }));
 }
 
