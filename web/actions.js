@@ -127,10 +127,10 @@ export class Actions {
     there.then(() => at !== null && this.history.jump(slug, at)).catch((error) => this.#notOpened(slug, error));
   }
 
-  closeRoom() {
+  closeRoom({ go = true } = {}) {
     this.#chat.openSlug = null;
     this.#chat.notice = null;
-    this.#page.go('/');
+    if (go) this.#page.go('/');
     this.#chat.changed();
   }
 

@@ -46,8 +46,8 @@ chat.addEventListener('changed', () => {
 chat.addEventListener('message', ({ detail }) => aloud(detail));
 
 for (const event of ['focus', 'blur']) window.addEventListener(event, () => chat.changed());
-window.addEventListener('popstate', route);
-window.addEventListener('hashchange', () => takeInvite() && accept());
+// Also when only what stands behind the # has changed.
+window.addEventListener('popstate', () => (takeInvite() ? accept() : route()));
 window.addEventListener('online', () => salon.check());
 window.addEventListener('offline', () => salon.check());
 window.addEventListener('salon-language', () => {
@@ -120,7 +120,7 @@ function route() {
   const slug = slugInAddress();
   const at = Number(/^#m(\d+)$/.exec(location.hash)?.[1]) || null;
   if (slug) actions.openRoom(slug, { go: false, at });
-  else actions.closeRoom();
+  else actions.closeRoom({ go: false });
 }
 
 function slugInAddress() {

@@ -23,7 +23,7 @@ export class AuthView {
   show(note = '') {
     byId('auth-note').hidden = !note;
     byId('auth-note').textContent = note;
-    if (note) this.#setMode('login');
+    this.#setMode('login');
     byId('auth-username').focus();
   }
 
