@@ -49,7 +49,8 @@ export class Actions {
   /** Somebody is logged in. Who comes back as the same user finds everything, also what was not sent yet. */
   async entered(user) {
     if (this.#chat.me?.id !== user.id) {
-      this.#salon.close();
+      // What another one wrote here stays stored for them.
+      this.#salon.close({ keep: true });
       this.#chat.forget();
       this.#opened = [];
       this.#chat.me = user;
@@ -191,7 +192,7 @@ export class Actions {
   }
 
   #notOpened(slug, error) {
-    if (this.#chat.openSlug !== slug || error.code === 'closed') return;
+    if (this.#chat.openSlug !== slug || ['closed', 'parked'].includes(error.code)) return;
     this.#chat.openSlug = null;
     const missing = ['not_found', 'invalid'].includes(error.code);
     this.#chat.notice = missing ? t('room_missing', { name: slug }) : errorText(error);
@@ -304,7 +305,7 @@ export class Actions {
     on('joined', (frame) => chat.joined(frame));
     on('change', (message) => chat.change(message));
     on('restored', (sent) => this.#restored(sent));
-    on('parked', ({ room }) => chat.left(room));
+    on('parked', ({ room }) => chat.parked(room));
     on('join_failed', ({ room, ...error }) => this.#lostRoom(room, error));
     for (const type of ['user_join', 'user_leave', 'user_list', 'user_count']) on(type, (frame) => chat.userFrame(frame));
     on('typing', (frame) => {

@@ -40,9 +40,9 @@ export class Members {
     try {
       const path = more && room.members?.next ? room.members.next : `${at(room)}/members?limit=${MEMBERS_PAGE}`;
       const { body, links } = await call('GET', path);
-      room.members = { list: more ? [...(room.members?.list ?? []), ...body] : body, next: links.next ?? null };
+      room.members = members(more ? [...(room.members?.list ?? []), ...body] : body, links.next);
     } catch (error) {
-      room.members ??= { list: [], next: null };
+      room.members ??= members([]);
       if (error.code !== 'forbidden') this.#page.complain(errorText(error));
     } finally {
       room.membersAsked = false;
@@ -64,7 +64,7 @@ export class Members {
 
   /** The role of somebody as last heard: null for who is no member, or not known. */
   roleOf(room, username) {
-    return room.members?.list.find((member) => member.username === username)?.role ?? null;
+    return room.members?.roles.get(username) ?? null;
   }
 
   add(room, username) {
@@ -130,6 +130,10 @@ export class Members {
       return false;
     }
   }
+}
+
+function members(list, next = null) {
+  return { list, next, roles: new Map(list.map(({ username, role }) => [username, role])) };
 }
 
 function at(room) {

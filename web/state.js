@@ -116,6 +116,13 @@ export class Chat extends EventTarget {
     this.changed();
   }
 
+  /** It is not live for now; what is held of it is gone on with when it is joined again. */
+  parked(slug) {
+    const room = this.rooms.get(slug);
+    if (room) room.joined = false;
+    this.changed();
+  }
+
   change(message) {
     const room = this.rooms.get(message.room);
     if (!room) return;
@@ -316,7 +323,7 @@ function emptyRoom() {
     userCount: 0,
     /** Some names of a room with too many online for a list, `{names, at}`. */
     sample: null,
-    /** The members as last asked for: `{list, next}`, or null. */
+    /** The members as last asked for: `{list, next, roles}`, or null. */
     members: null,
     typing: new Map(),
     notes: [],

@@ -72,14 +72,13 @@ export class PeopleView {
   #row(room, name, testid) {
     const me = this.#chat.me?.username;
     const role = this.#actions.members.roleOf(room, name);
+    const beside = [name === me && t('you'), role && role !== 'member' && t(`role.${role}`)].filter(Boolean).join(' · ');
     return {
       key: name,
-      shape: JSON.stringify([name === me, role, language()]),
+      shape: `${beside} ${language()}`,
       make: () => el('li', { 'data-testid': testid, 'data-user': name },
         el('button', { type: 'button', class: 'ghost', onclick: (event) => this.menu(event.currentTarget, name) },
-          avatar(name), el('span', { class: 'name' }, name),
-          name === me && el('span', { class: 'muted' }, t('you')),
-          role && role !== 'member' && el('span', { class: 'role' }, t(`role.${role}`)))),
+          avatar(name), el('span', { class: 'name' }, name, beside && el('small', { class: 'block muted' }, beside)))),
     };
   }
 
