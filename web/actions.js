@@ -118,11 +118,14 @@ export class Actions {
   openRoom(slug, { go = true, at = null } = {}) {
     const before = this.#chat.open;
     if (before && before.slug !== slug) before.dividerAfter = null;
+    const room = this.#chat.rooms.get(slug);
+    if (room && at === null) room.target = null;
+    if (room && at === null && room !== before) room.timeline.toLive();
     this.#chat.openSlug = slug;
     this.#chat.notice = null;
     if (go) this.#page.go(`/r/${encodeURIComponent(slug)}${at === null ? '' : `#m${at}`}`);
     this.#chat.changed();
-    const joined = this.#chat.rooms.get(slug)?.joined;
+    const joined = room?.joined;
     if (joined) this.#keepLive(slug);
     const there = joined ? Promise.resolve() : this.#join(slug);
     there.then(() => at !== null && this.history.jump(slug, at)).catch((error) => this.#notOpened(slug, error));

@@ -89,7 +89,9 @@ export class Chat extends EventTarget {
     // To who enters for the first time everything is new, so nothing is marked as such.
     const known = !this.rooms.has(frame.room) || this.rooms.get(frame.room).info.role !== null;
     const room = this.putRoom(frame.info);
-    if (!room.joined || frame.reset) {
+    // Where the server's count was taken, it counts what comes with it.
+    const counted = !room.joined || frame.reset;
+    if (counted) {
       room.lastRead = known ? frame.info.last_read : frame.seq;
       room.unread = known ? frame.info.unread : 0;
       room.mentions = known ? (frame.info.mentions ?? 0) : 0;
@@ -102,7 +104,7 @@ export class Chat extends EventTarget {
     }
     room.joined = true;
     this.#setUsers(room, frame);
-    for (const message of frame.messages) this.#merge(room, message, !frame.reset);
+    for (const message of frame.messages) this.#merge(room, message, !counted);
     // An acknowledged message that the catch-up had no need to tell again was deleted meanwhile.
     room.pending = room.pending.filter((sent) => sent.id === null || sent.id > frame.seq);
     this.changed();

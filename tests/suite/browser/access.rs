@@ -105,7 +105,7 @@ async fn no_screen_is_too_narrow_or_too_wide() {
         fits(&ann, "a room").await;
         ann.uses("more", "short").await;
         fits(&ann, "a menu").await;
-        ann.type_into("[role=menu]", super::person::ESCAPE).await;
+        ann.type_into("[role=menuitem]", super::person::ESCAPE).await;
         ann.type_into("#composer-input", &"many words ".repeat(30)).await;
         fits(&ann, "a long draft").await;
         ann.clear("#composer-input").await;

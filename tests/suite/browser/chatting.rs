@@ -77,7 +77,7 @@ async fn edit_and_delete(ann: &Person, ben: &Person) {
     let tools = "return document.querySelector('[data-testid=message-edit]') === null";
     ben.uses("more", "hello from the first node").await;
     ben.waits("not to be offered what is ann's", tools).await;
-    ben.type_into("[role=menu]", "\u{e00c}").await;
+    ben.type_into("[role=menuitem]", "\u{e00c}").await;
 }
 
 async fn answer_and_react(ann: &Person, ben: &Person) {

@@ -108,7 +108,7 @@ async fn moderators_mute_kick_and_ban() {
     ben.click(&format!("#people-list [data-user='{}'] button", ann.name)).await;
     ben.finds("[data-testid=person-direct]").await;
     assert_eq!(ben.asks("return document.querySelector('[data-testid=person-kick]') === null").await, json!(true));
-    ben.type_into("[role=menu]", super::person::ESCAPE).await;
+    ben.type_into("[role=menuitem]", super::person::ESCAPE).await;
 
     ann.uses("delete", "something nasty").await;
     ann.click("#delete-confirm").await;
