@@ -43,11 +43,11 @@ export class Actions {
   /** Logs in or registers; throws what the form is to show. */
   async enter(mode, username, password) {
     const { body } = await call('POST', `/api/account/${mode}`, { username, password });
-    await this.entered(body.user);
+    this.entered(body.user);
   }
 
   /** Somebody is logged in. Who comes back as the same user finds everything, also what was not sent yet. */
-  async entered(user) {
+  entered(user) {
     if (this.#chat.me?.id !== user.id) {
       // What another one wrote here stays stored for them.
       this.#salon.close({ keep: true });
@@ -58,7 +58,7 @@ export class Actions {
     this.#wasOnline = false;
     this.#salon.connect({ user });
     this.#page.show('chat');
-    await this.#list();
+    this.#list();
   }
 
   async logOut() {

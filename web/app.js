@@ -70,7 +70,7 @@ start();
 async function start(attempt = 0) {
   const session = await checkSession();
   if (session.state === 'ok') {
-    await actions.entered(session.user);
+    actions.entered(session.user);
   } else if (session.state === 'logged_out') {
     show('auth', invite ? t('invite_log_in') : '');
   } else {

@@ -93,7 +93,7 @@ export class Composer {
     } else if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
       this.#send();
-    } else if (event.key === 'ArrowUp' && this.#input.value === '' && this.#on.editLast()) {
+    } else if (event.key === 'ArrowUp' && !event.altKey && this.#input.value === '' && this.#on.editLast()) {
       event.preventDefault();
     } else if (event.key === 'Escape' && this.#room?.replyTo) {
       event.stopPropagation();

@@ -44,12 +44,14 @@ export function messageRows(room, view) {
   const { timeline } = room;
   const messages = timeline.shown;
   const pending = timeline.live ? room.pending.map((sent) => asMessage(sent, view.me)) : [];
-  let notes = timeline.live || messages.length > 0 ? room.notes : [];
+  // Of those who came and went before what is loaded, nothing is said.
+  const notes = room.notes.filter(({ after }) => !timeline.older || after >= messages[0]?.id);
   let before = null;
   let divided = room.dividerAfter === null;
   // Where reading ended long ago, the line stands above what is loaded.
   const reachesDivider = !timeline.older || messages[0]?.id <= room.dividerAfter;
   for (const message of [...messages, ...pending]) {
+    while (notes.length > 0 && (message.id === null || notes[0].after < message.id)) rows.push(...noteRow(notes.shift()));
     const day = new Date(message.created_at).toDateString();
     const newDay = !before || new Date(before.created_at).toDateString() !== day;
     if (newDay) rows.push(dayRow(day, message.created_at));
@@ -60,13 +62,8 @@ export function messageRows(room, view) {
     }
     rows.push(messageRow(message, newDay || divide || !continuesRun(before, message), view));
     before = message;
-    const here = notes.filter((note) => note.after === message.id && message.id !== null);
-    if (here.length > 0) {
-      rows.push(...here.map(noteRow).filter(Boolean));
-      notes = notes.filter((note) => !here.includes(note));
-    }
   }
-  if (messages.length === 0) rows.push(...notes.map(noteRow).filter(Boolean));
+  if (timeline.live) for (const note of notes) rows.push(...noteRow(note));
   return rows;
 }
 
@@ -100,9 +97,9 @@ function dayRow(day, at) {
 
 function noteRow({ after, came, went }) {
   const texts = [came.length > 0 && t('came', names(came)), went.length > 0 && t('went', names(went))].filter(Boolean);
-  if (texts.length === 0) return null;
+  if (texts.length === 0) return [];
   const text = texts.join(' · ');
-  return { key: `note ${after}`, shape: text, make: () => el('li', { class: 'note-line', 'data-testid': 'note' }, text) };
+  return [{ key: `note ${after}`, shape: text, make: () => el('li', { class: 'note-line', 'data-testid': 'note' }, text) }];
 }
 
 function names(all) {

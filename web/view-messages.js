@@ -65,7 +65,7 @@ export class MessagesView {
     this.#wasJoined = room.joined;
     const { timeline, target } = room;
     const anchor = switched || this.#chat.atEnd ? null : this.#findAnchor();
-    this.#list.setAttribute('aria-busy', String(switched || Boolean(room.loading.older || room.loading.around)));
+    this.#list.setAttribute('aria-busy', String(!room.joined || Boolean(room.loading.older || room.loading.around)));
     const focused = this.#list.contains(document.activeElement) ? document.activeElement.closest('li')?.rowKey : null;
     patchList(this.#list, messageRows(room, {
       me: this.#chat.me,

@@ -39,6 +39,12 @@ export class MessageTools {
       this.#tools = null;
       if (again) this.#show(again);
     }
+    // A message that was on its way has tools once the server has it.
+    if (this.#row && !this.#tools) {
+      const row = this.#row;
+      this.#row = null;
+      this.#show(row);
+    }
     if (focused && !this.#list.contains(document.activeElement)) {
       [...this.#list.children].find((row) => row.rowKey === focused)?.focus({ preventScroll: true });
     }

