@@ -22,8 +22,8 @@ export class MessageTools {
     this.#chat = chat;
     this.#actions = actions;
     this.#on = on;
-    // A finger that only scrolls by is not meant; a tap gives the focus.
-    list.addEventListener('pointerover', (event) => {
+    // A finger that only scrolls by is not meant; a tap gives the focus. Nor is a pointer that rests while rows move by.
+    list.addEventListener('pointermove', (event) => {
       if (event.pointerType !== 'touch') this.#show(event.target.closest('li.message'));
     });
     list.addEventListener('focusin', (event) => this.#show(event.target.closest('li.message')));

@@ -25,10 +25,13 @@ async fn two_people_chat_through_two_nodes() {
     }
     ann.waits_with("to be told that ben came", SAID_QUIETLY, vec![json!(format!("{} came online", ben.name))]).await;
 
-    // Several lines; a link; typing is seen.
-    ann.type_into("#composer-input", "one\u{e008}\u{e007}\u{e008}two https://example.org/x.").await;
-    ben.waits_with("to see ann typing", TYPING, vec![json!(ann.name)]).await;
-    ann.type_into("#composer-input", ENTER).await;
+    // Who types is seen to, every three seconds at most.
+    while ben.asks_with(TYPING, vec![json!(ann.name)]).await != json!(true) {
+        ann.type_into("#composer-input", "x").await;
+    }
+    ann.clear("#composer-input").await;
+    // Several lines, and a link.
+    ann.type_into("#composer-input", &format!("one\u{e008}{ENTER}\u{e008}two https://example.org/x.{ENTER}")).await;
     ben.sees(&ann.name, "one\ntwo https://example.org/x.").await;
     let link = ben.visible("[data-testid=message-text] a").await;
     assert_eq!(link.attr("href").await.expect("an answer").as_deref(), Some("https://example.org/x"));

@@ -119,6 +119,7 @@ async fn to_log_out_in_one_tab_ends_the_other() {
     // Who logs in again is back where they were.
     ann.type_into("#auth-username", &ann.name).await;
     ann.type_into("#auth-password", &format!("correct horse battery{ENTER}")).await;
+    ann.finds("#composer-input").await;
     ann.sees(&ann.name, "from the second tab").await;
     assert_eq!(ann.asks("return document.querySelector('#auth-password').value").await, json!(""));
     ann.goes_home().await;
