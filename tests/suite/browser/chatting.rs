@@ -98,10 +98,10 @@ async fn answer_and_react(ann: &Person, ben: &Person) {
     ben.click("[data-testid=pick][data-emoji='🎉']").await;
     let reaction = "[data-id='1'] [data-testid=reaction][data-emoji='🎉']";
     ann.click(reaction).await;
-    let both = format!("return document.querySelector(`{reaction}`)?.textContent.endsWith('2')");
+    let both = format!("return document.querySelector(`{reaction}`)?.querySelector('.number').textContent === '2'");
     ben.waits("to see both reactions", &both).await;
     ben.click(reaction).await;
-    let one = format!("return document.querySelector(`{reaction}`)?.textContent.endsWith('1')");
+    let one = format!("return document.querySelector(`{reaction}`)?.querySelector('.number').textContent === '1'");
     ann.waits("to see one reaction less", &one).await;
 }
 
