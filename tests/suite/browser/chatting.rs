@@ -1,9 +1,11 @@
 //! Two people, two browsers, two nodes.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::person::{ENTER, Person};
-use crate::support::browser::Browsers;
+use crate::support::browser::{Browsers, PATIENCE};
 use crate::support::cluster::Cluster;
 use crate::support::node::unique;
 
@@ -26,7 +28,9 @@ async fn two_people_chat_through_two_nodes() {
     ann.waits_with("to be told that ben came", SAID_QUIETLY, vec![json!(format!("{} came online", ben.name))]).await;
 
     // Who types is seen to, every three seconds at most.
+    let deadline = Instant::now() + PATIENCE;
     while ben.asks_with(TYPING, vec![json!(ann.name)]).await != json!(true) {
+        assert!(Instant::now() < deadline, "ben never saw ann typing");
         ann.type_into("#composer-input", "x").await;
     }
     ann.clear("#composer-input").await;
