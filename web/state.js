@@ -338,6 +338,8 @@ function emptyRoom() {
     toldRead: 0,
     /** The id after which the line "New" stands. */
     dividerAfter: null,
+    /** The same once it was in view. */
+    dividerSeen: null,
     draft: '',
     /** The message that the draft answers. */
     replyTo: null,

@@ -62,7 +62,8 @@ async fn what_is_written_without_a_network_is_sent_when_there_is_one() {
     }
     let waiting = "return document.querySelectorAll('[data-testid=message][data-state=sending]').length === 5";
     ann.waits("to see five messages on their way", waiting).await;
-    ann.waits("the indicator to be honest", "return document.querySelector('#connection').dataset.state !== 'online'").await;
+    ann.waits("the indicator to be honest", "return document.querySelector('#connection').dataset.state !== 'online'")
+        .await;
     ann.pictures("disconnected").await;
     proxy.pass();
     // A person sees that it is tried again by itself, and need not press anything.
