@@ -143,7 +143,7 @@ async fn no_screen_is_too_narrow_or_too_wide() {
 /// Nothing sticks out to the side: not of the page, and not of what scrolls in it or stands in front of it.
 async fn fits(person: &Person, what: &str) {
     let script = r"
-        const wide = [...document.querySelectorAll('html, body, .scroll, dialog[open], [popover], .panel')]
+        const wide = [...document.querySelectorAll('html, body, .scroll, dialog[open], [popover], .panel, .message .body')]
           .filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1)
           .map((element) => [element.id || element.className || element.tagName, element.scrollWidth, element.clientWidth]);
         const out = [...document.querySelectorAll('button, input, textarea, select')]
