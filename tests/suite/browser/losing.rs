@@ -93,6 +93,10 @@ async fn a_page_that_is_loaded_anew_in_mid_send_sends_it_once() {
     ann.opens(&room).await;
     ann.sees(&ann.name, "and more").await;
     assert_eq!(ann.texts().await, ["first", "in a hurry", "and more"]);
+    // So is what was not sent yet.
+    ann.type_into("#composer-input", "half a thou").await;
+    ann.opens(&room).await;
+    ann.waits("to find the draft", "return document.querySelector('#composer-input').value === 'half a thou'").await;
     // Also a while later, when what was sent twice would have come twice.
     sleep(Duration::from_secs(2)).await;
     assert_eq!(ann.texts().await, ["first", "in a hurry", "and more"]);
