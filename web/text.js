@@ -3,7 +3,7 @@
 /** Links, and names after an `@`. */
 const FOUND = /https?:\/\/[^\s<>"\u0000-\u0020]+|@[\p{L}\p{N}\p{M}_.-]+/giu;
 const LETTER = /[\p{L}\p{N}]$/u;
-const AFTER_LINK = /[.,;:!?'*)\]}»”’]$/;
+const AFTER_LINK = '.,;:!?\'*)]}»”’';
 
 /** Compares names for lists; made once, since lists are long and sorted often. */
 export const compareNames = new Intl.Collator().compare;
@@ -61,13 +61,19 @@ function mention(text, index, found, meant) {
   return null;
 }
 
-// What ends a sentence ends the link too, and so does a bracket that was opened before it.
+// What ends a sentence ends the link too, and so does a bracket that was opened before it. One pass: what is posted to
+// be slow must not be.
 function link(found) {
-  let text = found;
-  while (AFTER_LINK.test(text)) {
-    if (text.endsWith(')') && count(text, '(') >= count(text, ')')) break;
-    text = text.slice(0, -1);
+  let open = count(found, '(') - count(found, ')');
+  let end = found.length;
+  while (end > 0 && AFTER_LINK.includes(found[end - 1])) {
+    if (found[end - 1] === ')') {
+      if (open >= 0) break;
+      open += 1;
+    }
+    end -= 1;
   }
+  const text = found.slice(0, end);
   try {
     const { protocol, host } = new URL(text);
     return ['http:', 'https:'].includes(protocol) && host ? { text, href: text } : null;
@@ -77,7 +83,9 @@ function link(found) {
 }
 
 function count(text, character) {
-  return text.split(character).length - 1;
+  let times = 0;
+  for (const other of text) if (other === character) times += 1;
+  return times;
 }
 
 function folded(name) {
