@@ -82,7 +82,7 @@ export class RoomsView {
         icon(info.kind === 'public' ? 'hash' : info.kind === 'direct' ? 'at' : 'lock'),
         el('span', { class: 'name' }, info.name),
         info.kind === 'private' && el('span', { class: 'sr' }, ` (${t('private')})`),
-        unread > 0 && badge(unread, mentions))),
+        unread > 0 && badge(unread, mentions, info.kind === 'direct'))),
     };
   }
 
@@ -120,11 +120,11 @@ export class RoomsView {
   }
 }
 
-// What names the person stands out from what is only new.
-function badge(unread, mentions) {
+// What names the person, or is for nobody else, stands out from what is only new.
+function badge(unread, mentions, direct) {
   const many = unread > 99;
   const label = many ? t('unread_many') : t('unread', { count: unread });
-  return el('span', { class: `badge${mentions > 0 ? ' mentioned' : ''}`, 'data-testid': 'unread', 'data-mentions': String(mentions) },
+  return el('span', { class: `badge${mentions > 0 || direct ? ' mentioned' : ''}`, 'data-testid': 'unread', 'data-mentions': String(mentions) },
     el('span', { 'aria-hidden': 'true' }, `${mentions > 0 ? '@ ' : ''}${many ? '99+' : unread}`),
     el('span', { class: 'sr' }, mentions > 0 ? `${label}, ${t('mentions', { count: mentions })}` : label));
 }

@@ -70,7 +70,7 @@ async fn no_state_of_the_page_has_a_serious_fault() {
 }
 
 /// By axe, which knows the guidelines: nothing serious or critical.
-async fn blameless(person: &Person, what: &str) {
+pub async fn blameless(person: &Person, what: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/node_modules/axe-core/axe.min.js");
     let axe = std::fs::read_to_string(&file).expect("tests/run installs axe-core");
     let script = format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::access::blameless;
 use super::person::{ENTER, Person};
 use crate::support::browser::Browsers;
 use crate::support::cluster::Cluster;
@@ -65,6 +66,7 @@ async fn what_is_written_without_a_network_is_sent_when_there_is_one() {
     ann.waits("the indicator to be honest", "return document.querySelector('#connection').dataset.state !== 'online'")
         .await;
     ann.pictures("disconnected").await;
+    blameless(&ann, "without a network").await;
     proxy.pass();
     // A person sees that it is tried again by itself, and need not press anything.
     for person in [&ann, &ben] {
