@@ -24,10 +24,10 @@ export class MessageTools {
     this.#on = on;
     // A finger that only scrolls by is not meant; a tap gives the focus. Nor is a pointer that rests while rows move by.
     list.addEventListener('pointermove', (event) => {
-      if (event.pointerType !== 'touch') this.#show(event.target.closest('li.message'));
+      if (event.pointerType !== 'touch' && !inUse()) this.#show(event.target.closest('li.message'));
     });
     list.addEventListener('focusin', (event) => this.#show(event.target.closest('li.message')));
-    list.addEventListener('pointerleave', () => !list.contains(document.activeElement) && this.#show(null));
+    list.addEventListener('pointerleave', () => !inUse() && !list.contains(document.activeElement) && this.#show(null));
     list.addEventListener('keydown', (event) => this.#key(event));
   }
 
@@ -143,4 +143,9 @@ export class MessageTools {
     row.focus();
     row.scrollIntoView({ block: 'nearest' });
   }
+}
+
+// While something is open at a button, the button stays.
+function inUse() {
+  return document.querySelector(':popover-open') !== null;
 }
