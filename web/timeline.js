@@ -88,6 +88,8 @@ export class Timeline {
   pageAfter(messages) {
     for (const message of messages) this.#put(message);
     this.to = Math.max(this.to, messages.at(-1)?.id ?? this.to);
+    // Where nothing comes any more, nothing lies before the live end: it need not be asked for again.
+    if (messages.length === 0) this.tail = Math.min(this.tail, this.to + 1);
     this.#meet();
     this.cutStart();
   }

@@ -105,3 +105,10 @@ test('whoever reads the end lets the beginning go', () => {
   assert.ok(timeline.live && timeline.older);
   assert.equal(timeline.shown.at(-1).id, 3_000);
 });
+
+test('where nothing comes after the window, it is at the live end', () => {
+  const timeline = room(5_000);
+  timeline.around(page(951, 1_050), true);
+  timeline.pageAfter([]);
+  assert.ok(timeline.live);
+});
