@@ -26,9 +26,13 @@ async fn a_node_dies_while_a_person_types() {
     ben.opens(&room).await;
     let mut said = Vec::new();
     for number in 0..30 {
+        if number == 10 {
+            // What is said now is on its way when the node dies, and was not taken by it.
+            cluster.nodes[doomed].signal("STOP");
+        }
         said.push(format!("word {number}"));
         ann.says(said.last().expect("just said")).await;
-        if number == 9 {
+        if number == 13 {
             cluster.kill9(doomed);
         }
     }
