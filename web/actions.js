@@ -1,9 +1,11 @@
-// What a person can do, and what the server tells: the one place where the page's state and the server meet.
+// What a person can do with rooms and messages, and what the server tells: the one place where the page's state and
+// the server meet. Older messages and search are in history.js, members and moderation in members.js.
 
+import { History } from './history.js';
 import { call } from './http.js';
+import { Members } from './members.js';
 import { errorText, t } from './texts.js';
 
-const HISTORY_PAGE = 50;
 /** Rooms that stay live while another one is open; the longest unopened is left first. */
 const ROOMS_LIVE_MAX = 20;
 const READ_EVERY_MS = 1_000;
@@ -13,6 +15,8 @@ const RELIST_WITHIN_MS = 4_000;
 const LIST_AGAIN_MS = 10_000;
 
 export class Actions {
+  history;
+  members;
   #chat;
   #salon;
   #page;
@@ -24,11 +28,13 @@ export class Actions {
   #listTimer = null;
   #typingTimer = null;
 
-  /** `page.go(path)` changes the address, `page.show(what, note)` shows `chat` or `auth`. */
+  /** `page.go(path)` changes the address, `page.show(what, note)` shows `chat` or `auth`, `page.complain(text)`. */
   constructor(chat, salon, page) {
     this.#chat = chat;
     this.#salon = salon;
     this.#page = page;
+    this.history = new History(chat, page);
+    this.members = new Members(chat, page);
     this.#listen();
   }
 
@@ -37,21 +43,22 @@ export class Actions {
   /** Logs in or registers; throws what the form is to show. */
   async enter(mode, username, password) {
     const { body } = await call('POST', `/api/account/${mode}`, { username, password });
-    await this.entered(body.user);
+    this.entered(body.user);
   }
 
   /** Somebody is logged in. Who comes back as the same user finds everything, also what was not sent yet. */
-  async entered(user) {
+  entered(user) {
     if (this.#chat.me?.id !== user.id) {
-      this.#salon.close();
+      // What another one wrote here stays stored for them.
+      this.#salon.close({ keep: true });
       this.#chat.forget();
       this.#opened = [];
       this.#chat.me = user;
     }
     this.#wasOnline = false;
-    this.#salon.connect();
+    this.#salon.connect({ user });
     this.#page.show('chat');
-    await this.#list();
+    this.#list();
   }
 
   async logOut() {
@@ -107,22 +114,27 @@ export class Actions {
     }
   }
 
-  /** Shows a room and joins it. `go: false` when the address is there already. */
-  openRoom(slug, { go = true } = {}) {
+  /** Shows a room and joins it, at the message `at` if one is given. `go: false` when the address is there already. */
+  openRoom(slug, { go = true, at = null } = {}) {
     const before = this.#chat.open;
     if (before && before.slug !== slug) before.dividerAfter = null;
+    const room = this.#chat.rooms.get(slug);
+    if (room && at === null) room.target = null;
+    if (room && at === null && room !== before) room.timeline.toLive();
     this.#chat.openSlug = slug;
     this.#chat.notice = null;
-    if (go) this.#page.go(`/r/${encodeURIComponent(slug)}`);
+    if (go) this.#page.go(`/r/${encodeURIComponent(slug)}${at === null ? '' : `#m${at}`}`);
     this.#chat.changed();
-    if (this.#chat.rooms.get(slug)?.joined) this.#keepLive(slug);
-    else this.#join(slug).catch((error) => this.#notOpened(slug, error));
+    const joined = room?.joined;
+    if (joined) this.#keepLive(slug);
+    const there = joined ? Promise.resolve() : this.#join(slug);
+    there.then(() => at !== null && this.history.jump(slug, at)).catch((error) => this.#notOpened(slug, error));
   }
 
-  closeRoom() {
+  closeRoom({ go = true } = {}) {
     this.#chat.openSlug = null;
     this.#chat.notice = null;
-    this.#page.go('/');
+    if (go) this.#page.go('/');
     this.#chat.changed();
   }
 
@@ -132,10 +144,41 @@ export class Actions {
     this.openRoom(slug || typed);
   }
 
+  /** Makes a room, or opens the direct one that there is already. */
   async createRoom(wish) {
     const { body } = await call('POST', '/api/rooms', wish);
     this.#chat.putRoom(body);
     this.openRoom(body.slug);
+  }
+
+  /** The conversation with one other person; complains when there can be none. */
+  async openDirect(username) {
+    try {
+      await this.createRoom({ kind: 'direct', username });
+    } catch (error) {
+      this.#page.complain(errorText(error));
+    }
+  }
+
+  async acceptInvite(code) {
+    try {
+      const { body } = await call('POST', `/api/invites/${encodeURIComponent(code)}`);
+      this.#chat.putRoom(body);
+      this.openRoom(body.slug);
+    } catch (error) {
+      this.#page.go('/');
+      this.#page.complain(error.code === 'not_found' ? t('invite_invalid') : errorText(error));
+    }
+  }
+
+  async leaveRoom(slug) {
+    try {
+      await call('DELETE', `/api/rooms/${encodeURIComponent(slug)}/members/me`);
+      this.#salon.leave(slug);
+      this.#removed({ room: slug, reason: 'left' });
+    } catch (error) {
+      this.#page.complain(errorText(error));
+    }
   }
 
   async #join(slug) {
@@ -152,55 +195,62 @@ export class Actions {
   }
 
   #notOpened(slug, error) {
-    if (this.#chat.openSlug !== slug || error.code === 'closed') return;
+    if (this.#chat.openSlug !== slug || ['closed', 'parked'].includes(error.code)) return;
     this.#chat.openSlug = null;
     const missing = ['not_found', 'invalid'].includes(error.code);
     this.#chat.notice = missing ? t('room_missing', { name: slug }) : errorText(error);
     this.#chat.changed();
   }
 
-  async loadOlder() {
-    const room = this.#chat.open;
-    if (!room || !room.joined || !room.more || room.loadingOlder) return;
-    const before = room.oldest;
-    Object.assign(room, { loadingOlder: true, olderFailed: false });
-    try {
-      const path = `/api/rooms/${encodeURIComponent(room.slug)}/messages?before=${before}&limit=${HISTORY_PAGE}`;
-      const { body, links } = await call('GET', path);
-      // Meanwhile the room may have been reset, or shortened: then this page has no neighbour.
-      if (room.oldest === before) this.#chat.page(room.slug, body, 'prev' in links && body.length > 0);
-    } catch {
-      room.olderFailed = true;
-    } finally {
-      room.loadingOlder = false;
-      this.#chat.changed();
-    }
-  }
-
   // ---- messages
 
   send(content) {
-    const { slug } = this.#chat.open;
-    this.#deliver(slug, content.trimEnd());
+    const { slug, replyTo } = this.#chat.open;
+    this.answer(null);
+    this.#deliver(slug, content.trimEnd(), replyTo?.id);
+  }
+
+  /** What is written next in the open room answers this message; null for none. */
+  answer(message) {
+    if (this.#chat.open) this.#chat.open.replyTo = message;
+    this.#chat.changed();
   }
 
   /** The same message once more, under the same nonce: it cannot become two. */
   retry(slug, nonce) {
     const sent = this.#chat.rooms.get(slug)?.pending.find((pending) => pending.nonce === nonce);
-    if (sent) this.#deliver(slug, sent.content, nonce);
+    if (sent) this.#deliver(slug, sent.content, sent.reply_to, nonce);
   }
 
   discard(slug, nonce) {
+    this.#salon.discard?.(nonce);
     this.#chat.discard(slug, nonce);
   }
 
-  #deliver(slug, content, again) {
-    const { nonce, done } = this.#salon.send(slug, content, again ? { nonce: again } : {});
-    this.#chat.sending(slug, nonce, content);
+  #deliver(slug, content, replyTo, again) {
+    const options = { ...(again && { nonce: again }), ...(replyTo && { reply_to: replyTo }) };
+    const { nonce, done } = this.#salon.send(slug, content, options);
+    this.#follow({ slug, nonce, content, replyTo, done });
+  }
+
+  #follow({ slug, nonce, content, replyTo, done }) {
+    this.#chat.sending(slug, nonce, content, replyTo ?? null);
     done.then(
       (ack) => this.#chat.acked(slug, nonce, ack),
       (error) => this.#chat.failed(slug, nonce, errorText(error)),
     );
+  }
+
+  // Written before the page was loaded anew, and still on its way.
+  async #restored({ room: slug, nonce, content, reply_to: replyTo, done }) {
+    if (!this.#chat.rooms.has(slug)) {
+      try {
+        this.#chat.putRoom((await call('GET', `/api/rooms/${encodeURIComponent(slug)}`)).body);
+      } catch {
+        return;
+      }
+    }
+    this.#follow({ slug, nonce, content, replyTo, done });
   }
 
   edit(slug, id, content) {
@@ -211,13 +261,28 @@ export class Actions {
     this.#salon.delete(slug, id).catch((error) => this.#page.complain(errorText(error)));
   }
 
+  /** Gives one's reaction, or takes it back. */
+  async react(message, emoji) {
+    const slug = this.#chat.openSlug;
+    const path = `/api/rooms/${encodeURIComponent(slug)}/messages/${message.id}/reactions/${encodeURIComponent(emoji)}`;
+    const given = message.reactions?.[emoji]?.users.includes(this.#chat.me.username) ?? false;
+    try {
+      let { body } = await call(given ? 'DELETE' : 'PUT', path);
+      // Only the first twenty names are told: when giving changes nothing, it was given.
+      if (!given && body.seq <= message.seq) ({ body } = await call('DELETE', path));
+      this.#chat.change({ ...body, room: slug });
+    } catch (error) {
+      this.#page.complain(errorText(error));
+    }
+  }
+
   typing() {
     if (this.#chat.openSlug) this.#salon.typing(this.#chat.openSlug);
   }
 
-  /** The open room is being read to its end. */
-  read() {
-    const seq = this.#chat.readOpen();
+  /** The open room was seen down to the message `id`. */
+  read(id) {
+    const seq = this.#chat.readOpen(id);
     if (seq === null) return;
     this.#reads.set(this.#chat.openSlug, seq);
     this.#readTimer ??= setTimeout(() => {
@@ -242,6 +307,8 @@ export class Actions {
     });
     on('joined', (frame) => chat.joined(frame));
     on('change', (message) => chat.change(message));
+    on('restored', (sent) => this.#restored(sent));
+    on('parked', ({ room }) => chat.parked(room));
     on('join_failed', ({ room, ...error }) => this.#lostRoom(room, error));
     for (const type of ['user_join', 'user_leave', 'user_list', 'user_count']) on(type, (frame) => chat.userFrame(frame));
     on('typing', (frame) => {
@@ -263,7 +330,7 @@ export class Actions {
       queueMicrotask(() => this.entered(user));
       return;
     }
-    for (const room of this.#chat.rooms.values()) room.olderFailed = false;
+    for (const room of this.#chat.rooms.values()) room.failed = {};
     if (this.#wasOnline) this.#listLater(RELIST_WITHIN_MS);
     this.#wasOnline = true;
   }
@@ -282,7 +349,7 @@ export class Actions {
     this.#opened = this.#opened.filter((other) => other !== slug);
     this.#chat.left(slug);
     if (reason === 'room_deleted' || room.info.kind !== 'public') this.#chat.dropRoom(slug);
-    else room.info = { ...room.info, role: null };
+    else Object.assign(room, { info: { ...room.info, role: null }, unread: 0, mentions: 0 });
     if (this.#chat.openSlug === slug) {
       this.#chat.openSlug = null;
       this.#chat.notice = t(`room_gone.${reason}`, { name: room.info.name });

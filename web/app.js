@@ -2,30 +2,40 @@
 
 import { Actions } from './actions.js';
 import { byId, fillPage } from './dom.js';
+import { Keys } from './keys.js';
+import { openMenu } from './menu.js';
 import { Salon, backoffMs, checkSession } from './salon.js';
 import { Chat } from './state.js';
-import { language, t } from './texts.js';
+import { firstLine } from './text.js';
+import { LANGUAGES, language, setLanguage, t } from './texts.js';
 import { AuthView } from './view-auth.js';
 import { RoomView } from './view-room.js';
 import { RoomsView } from './view-rooms.js';
 
 /** A hidden page is drawn this late: nobody sees it, and the browser draws no frames for it. */
 const HIDDEN_DRAW_MS = 250;
-const COMPLAINT_SHOWN_MS = 8_000;
+const SAID_SHOWN_MS = 8_000;
+/** New messages in the part that is read aloud. */
+const ALOUD_MAX = 5;
 
 const chat = new Chat();
 const salon = new Salon();
-const page = { go, show, complain };
+const page = { go, show, complain: (text) => say(text, 'complaint'), say: (text) => say(text, 'said') };
 const actions = new Actions(chat, salon, page);
 
-document.documentElement.lang = language;
+document.documentElement.lang = language();
 fillPage();
 const auth = new AuthView(actions);
 const rooms = new RoomsView(chat, actions);
 const room = new RoomView(chat, actions);
+const keys = new Keys(chat, actions, rooms, room);
+const further = [];
+// account
+// notify
 
 let drawing = false;
-let complaintTimer = null;
+let invite = null;
+const timers = {};
 
 chat.addEventListener('changed', () => {
   if (drawing) return;
@@ -33,25 +43,36 @@ chat.addEventListener('changed', () => {
   if (document.hidden) setTimeout(draw, HIDDEN_DRAW_MS);
   else requestAnimationFrame(draw);
 });
+chat.addEventListener('message', ({ detail }) => aloud(detail));
 
 for (const event of ['focus', 'blur']) window.addEventListener(event, () => chat.changed());
-window.addEventListener('popstate', route);
+// Also when only what stands behind the # has changed.
+window.addEventListener('popstate', () => (takeInvite() ? accept() : route()));
 window.addEventListener('online', () => salon.check());
 window.addEventListener('offline', () => salon.check());
+window.addEventListener('salon-language', () => {
+  document.documentElement.lang = language();
+  fillPage();
+  auth.relabel();
+  chat.changed();
+});
 document.addEventListener('visibilitychange', () => {
   // A machine that slept may not know yet that its connection is gone.
   if (!document.hidden) salon.check();
   chat.changed();
 });
+byId('me-open').addEventListener('click', openAccountMenu);
+setUpLanguages();
 
+takeInvite();
 start();
 
 async function start(attempt = 0) {
   const session = await checkSession();
   if (session.state === 'ok') {
-    await actions.entered(session.user);
+    actions.entered(session.user);
   } else if (session.state === 'logged_out') {
-    show('auth');
+    show('auth', invite ? t('invite_log_in') : '');
   } else {
     byId('start').hidden = false;
     byId('start').firstElementChild.textContent = t(session.state === 'unreachable' ? 'error.network' : 'error.unavailable');
@@ -62,13 +83,13 @@ async function start(attempt = 0) {
 function draw() {
   drawing = false;
   const { open } = chat;
-  chat.attentive = !document.hidden && document.hasFocus() && !byId('chat').hidden
-    && open !== null && open.joined && room.messages.atEnd;
+  chat.attentive = !document.hidden && document.hasFocus() && !byId('chat').hidden && open !== null && open.joined;
   if (chat.me) {
     rooms.render();
     room.render();
-    if (chat.attentive && room.messages.atEnd) actions.read();
+    if (chat.attentive) actions.read(room.messages.seen());
   }
+  for (const view of further) view.render();
   const unread = chat.me && chat.unread > 0 ? `(${chat.unread > 99 ? '99+' : chat.unread}) ` : '';
   document.title = `${unread}${open ? `${open.info.name} · ` : ''}salon`;
 }
@@ -78,22 +99,28 @@ function show(what, note) {
   for (const part of ['start', 'auth', 'chat']) byId(part).hidden = part !== what;
   if (what === 'auth') {
     for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+    for (const box of document.querySelectorAll('[popover]')) box.hidePopover();
     auth.show(note);
+  } else if (invite) {
+    accept();
   } else {
     route();
   }
   chat.changed();
 }
 
+// ---- addresses: /r/{slug}, with #m42 a message of it, and #invite=CODE
+
 function go(path) {
-  if (location.pathname !== path) history.pushState(null, '', path);
+  if (location.pathname + location.hash !== path) history.pushState(null, '', path);
 }
 
 function route() {
   if (!chat.me) return;
   const slug = slugInAddress();
-  if (slug) actions.openRoom(slug, { go: false });
-  else actions.closeRoom();
+  const at = Number(/^#m(\d+)$/.exec(location.hash)?.[1]) || null;
+  if (slug) actions.openRoom(slug, { go: false, at });
+  else actions.closeRoom({ go: false });
 }
 
 function slugInAddress() {
@@ -105,12 +132,56 @@ function slugInAddress() {
   }
 }
 
-/** Says what did not work, where there is no form to say it at. */
-function complain(text) {
-  clearTimeout(complaintTimer);
-  byId('complaint').textContent = text;
-  byId('complaint').hidden = false;
-  complaintTimer = setTimeout(() => {
-    byId('complaint').hidden = true;
-  }, COMPLAINT_SHOWN_MS);
+// The code is taken out of the address at once: whoever looks at it later cannot use it.
+function takeInvite() {
+  const code = /^#invite=([\w-]+)$/.exec(location.hash)?.[1];
+  if (!code) return false;
+  invite = code;
+  history.replaceState(null, '', location.pathname);
+  return true;
+}
+
+function accept() {
+  if (!chat.me) return;
+  const code = invite;
+  invite = null;
+  actions.acceptInvite(code);
+}
+
+// ---- what is said beside
+
+/** Says something where there is no form to say it at. */
+function say(text, id) {
+  clearTimeout(timers[id]);
+  byId(id).textContent = text;
+  byId(id).hidden = false;
+  timers[id] = setTimeout(() => {
+    byId(id).hidden = true;
+  }, SAID_SHOWN_MS);
+}
+
+// Screen readers read what is put here; the list of messages itself changes for other reasons too.
+function aloud({ room: heard, message }) {
+  if (heard !== chat.open) return;
+  const line = document.createElement('p');
+  line.textContent = `${message.author}: ${firstLine(message.content, 300)}`;
+  byId('aloud').append(line);
+  while (byId('aloud').children.length > ALOUD_MAX) byId('aloud').firstElementChild.remove();
+}
+
+// ---- the person's own menu
+
+function openAccountMenu() {
+  openMenu(byId('me-open'), t('account'), [
+    ...further.flatMap((view) => view.items?.() ?? []),
+    { label: t('help.title'), icon: 'help', id: 'help-open', run: () => keys.showHelp() },
+    chat.me?.role === 'admin' && { label: t('administration'), icon: 'shield', id: 'admin-link', href: '/admin' },
+  ]);
+}
+
+function setUpLanguages() {
+  const select = byId('language');
+  for (const [code, name] of Object.entries(LANGUAGES)) select.append(new Option(name, code, false, code === language()));
+  select.addEventListener('change', () => setLanguage(select.value));
+  window.addEventListener('salon-language', () => { select.value = language(); });
 }

@@ -1,7 +1,7 @@
 // What all forms do alike. A form `x` has `x-error`, and for each field `x-name` and `x-name-error`.
 
 import { byId } from './dom.js';
-import { errorText } from './texts.js';
+import { errorText, fieldText } from './texts.js';
 
 export function clearErrors(form) {
   for (const place of document.querySelectorAll(`[id^="${form}-"][id$="-error"]`)) place.hidden = true;
@@ -15,7 +15,7 @@ export function showError(form, error) {
     const input = byId(`${form}-${field}`);
     const place = byId(`${form}-${field}-error`);
     if (!input || !place) continue;
-    place.textContent = why.charAt(0).toUpperCase() + why.slice(1);
+    place.textContent = error.own ? why : fieldText(field, why);
     place.hidden = false;
     input.setAttribute('aria-invalid', 'true');
     first ??= input;
@@ -24,7 +24,7 @@ export function showError(form, error) {
     byId(`${form}-error`).textContent = errorText(error);
     byId(`${form}-error`).hidden = false;
   }
-  (first ?? byId(`${form}-name`) ?? byId(`${form}-password`))?.focus();
+  (first ?? ['name', 'password', 'username', 'reason'].map((field) => byId(`${form}-${field}`)).find(Boolean))?.focus();
 }
 
 /** Runs what a button asked for, once: while it runs the button is off. */

@@ -1,15 +1,16 @@
 // What the page knows: who is logged in, the rooms, and what was said in them. No DOM and no network; it is fed by
-// app.js and says `changed` when there is something new to show.
+// actions.js and says `changed` when there is something new to show, and `message` for each new message of another.
 
-import { mergeChange } from './salon-core.js';
+import { Timeline } from './timeline.js';
 
-/** Messages a room keeps while one reads its end; the rest is fetched again by scrolling up. */
-const KEPT_MAX = 600;
-const KEPT_AFTER_TRIM = 300;
-/** Over this many online a room has no list, only a count (contract: 200). */
-const NAMED_ONLINE_MAX = 200;
 const TYPING_SHOWN_MS = 5_000;
 const UNREAD_MAX = 100;
+/** Who came and went is told in the room in lines of its own: so many are kept, */
+const NOTES_MAX = 30;
+/** and in rooms with more online than this there are none. */
+const NOTED_ONLINE_MAX = 50;
+/** Quoted messages that are remembered for a room. */
+const QUOTES_MAX = 200;
 
 export class Chat extends EventTarget {
   /** How long a message may be; the server's `welcome` says. */
@@ -29,8 +30,10 @@ export class Chat extends EventTarget {
     /** What stands in the place of a room that could not be opened. */
     this.notice = null;
     this.status = { state: 'idle', retry_at: null };
-    /** True while a person looks at the end of the open room. */
+    /** True while a person looks at the page. */
     this.attentive = false;
+    /** True while the end of the open room is in view. */
+    this.atEnd = true;
     this.changed();
   }
 
@@ -42,9 +45,21 @@ export class Chat extends EventTarget {
     return this.rooms.get(this.openSlug) ?? null;
   }
 
+  get online() {
+    return this.status.state === 'online';
+  }
+
   get unread() {
+    return this.#sum('unread');
+  }
+
+  get mentions() {
+    return this.#sum('mentions');
+  }
+
+  #sum(what) {
     let sum = 0;
-    for (const room of this.rooms.values()) sum += room.info.role ? room.unread : 0;
+    for (const room of this.rooms.values()) sum += room.info.role ? room[what] : 0;
     return sum;
   }
 
@@ -52,13 +67,15 @@ export class Chat extends EventTarget {
   putRoom(info) {
     let room = this.rooms.get(info.slug);
     if (room) {
-      room.info = info;
+      // Who has joined is a member: a list that was asked for before that does not know.
+      room.info = room.joined && !info.role ? { ...info, role: room.info.role } : info;
     } else {
       room = { info, slug: info.slug, ...emptyRoom() };
       this.rooms.set(info.slug, room);
     }
     if (!room.joined) {
-      Object.assign(room, { unread: info.unread, userCount: info.online, lastRead: info.last_read });
+      const { unread, mentions = 0, online: userCount, last_read: lastRead } = info;
+      Object.assign(room, { unread, mentions, userCount, lastRead });
     }
     this.changed();
     return room;
@@ -73,20 +90,22 @@ export class Chat extends EventTarget {
     // To who enters for the first time everything is new, so nothing is marked as such.
     const known = !this.rooms.has(frame.room) || this.rooms.get(frame.room).info.role !== null;
     const room = this.putRoom(frame.info);
-    if (!room.joined || frame.reset) {
+    // Where the server's count was taken, it counts what comes with it.
+    const counted = !room.joined || frame.reset;
+    if (counted) {
       room.lastRead = known ? frame.info.last_read : frame.seq;
       room.unread = known ? frame.info.unread : 0;
+      room.mentions = known ? (frame.info.mentions ?? 0) : 0;
       room.toldRead = frame.info.last_read;
       room.dividerAfter = room.unread > 0 ? room.lastRead : null;
     }
     if (frame.reset) {
-      room.messages.clear();
-      room.more = frame.more;
-      room.oldest = frame.more ? (frame.messages[0]?.id ?? frame.seq + 1) : 0;
+      room.timeline.reset(frame.messages, frame.more, frame.seq);
+      Object.assign(room, { notes: [], quotes: new Map(), failed: {} });
     }
     room.joined = true;
     this.#setUsers(room, frame);
-    for (const message of frame.messages) this.#merge(room, message, !frame.reset);
+    for (const message of frame.messages) this.#merge(room, message, !counted);
     // An acknowledged message that the catch-up had no need to tell again was deleted meanwhile.
     room.pending = room.pending.filter((sent) => sent.id === null || sent.id > frame.seq);
     this.changed();
@@ -95,7 +114,15 @@ export class Chat extends EventTarget {
   left(slug) {
     const room = this.rooms.get(slug);
     if (!room) return;
-    Object.assign(room, emptyRoom(), { draft: room.draft, pending: room.pending, unread: room.unread });
+    const { draft, replyTo, pending, unread, mentions, members } = room;
+    Object.assign(room, emptyRoom(), { draft, replyTo, pending, unread, mentions, members });
+    this.changed();
+  }
+
+  /** It is not live for now; what is held of it is gone on with when it is joined again. */
+  parked(slug) {
+    const room = this.rooms.get(slug);
+    if (room) room.joined = false;
     this.changed();
   }
 
@@ -104,40 +131,51 @@ export class Chat extends EventTarget {
     if (!room) return;
     this.#merge(room, message, true);
     room.typing.delete(message.author);
-    if (this.attentive && room === this.open) trim(room);
+    // Whoever reads the end lets the beginning go; whoever reads further up keeps what they read.
+    if (room === this.open && !this.atEnd) room.timeline.cutEnd();
+    else room.timeline.cutStart();
     this.changed();
   }
 
-  /** A page of older messages; `more` says whether there are still older ones. */
-  page(slug, messages, more) {
-    const room = this.rooms.get(slug);
-    if (!room) return;
-    for (const message of messages) this.#merge(room, message, false);
-    room.more = more;
-    room.oldest = more ? Math.min(room.oldest, messages[0]?.id ?? room.oldest) : 0;
-    this.changed();
-  }
-
-  // A message older than what is shown is kept, too: the page that brings its neighbours may be older than it.
   #merge(room, message, isNews) {
-    const isNew = !room.messages.has(message.id);
-    if (!mergeChange(room.messages, message)) return;
-    if (message.author_id === this.me?.id && message.nonce) {
-      room.pending = room.pending.filter((sent) => sent.nonce !== message.nonce);
-    }
-    if (!isNews || !isNew || message.type !== 'chat_message' || message.author_id === this.me?.id) return;
-    if (message.id <= room.lastRead || (this.attentive && room === this.open)) return;
+    const isNew = room.timeline.change(message);
+    if (room.quotes.has(message.id)) room.quotes.set(message.id, message);
+    const own = message.author_id === this.me?.id;
+    if (own && message.nonce) room.pending = room.pending.filter((sent) => sent.nonce !== message.nonce);
+    if (!isNews || !isNew || message.type !== 'chat_message' || own || message.id <= room.lastRead) return;
+    const mention = this.isMeant(message);
+    this.dispatchEvent(new CustomEvent('message', { detail: { room, message, mention } }));
+    if (this.attentive && this.atEnd && room === this.open && room.timeline.live) return;
+    if (room.unread === 0) room.dividerAfter = message.id - 1;
     room.unread = Math.min(UNREAD_MAX, room.unread + 1);
-    room.dividerAfter ??= message.id - 1;
+    if (mention) room.mentions = Math.min(UNREAD_MAX, room.mentions + 1);
+  }
+
+  /** Whether a message names the one who is logged in. */
+  isMeant(message) {
+    return (message.mentions ?? []).includes(this.me?.username);
+  }
+
+  /** A message that others quote: known, or null where it cannot be had; undefined when it must be fetched. */
+  quoted(room, id) {
+    return room.timeline.get(id) ?? room.quotes.get(id);
+  }
+
+  putQuote(room, id, message) {
+    room.quotes.set(id, message);
+    if (room.quotes.size > QUOTES_MAX) room.quotes.delete(room.quotes.keys().next().value);
+    this.changed();
   }
 
   // ---- one's own messages on their way
 
-  sending(slug, nonce, content) {
+  sending(slug, nonce, content, replyTo = null) {
     const room = this.rooms.get(slug);
+    if (!room) return;
     const known = room.pending.find((sent) => sent.nonce === nonce);
+    const at = new Date().toISOString();
     if (known) Object.assign(known, { state: 'sending', why: null });
-    else room.pending.push({ nonce, content, state: 'sending', why: null, id: null, at: new Date().toISOString() });
+    else room.pending.push({ nonce, content, reply_to: replyTo, state: 'sending', why: null, id: null, at });
     room.dividerAfter = null;
     this.changed();
   }
@@ -146,7 +184,7 @@ export class Chat extends EventTarget {
     const room = this.rooms.get(slug);
     const sent = room?.pending.find((pending) => pending.nonce === nonce);
     if (!sent) return;
-    if (room.messages.has(ack.id)) room.pending = room.pending.filter((pending) => pending !== sent);
+    if (room.timeline.get(ack.id)) room.pending = room.pending.filter((pending) => pending !== sent);
     else Object.assign(sent, { state: 'sent', id: ack.id, at: ack.created_at });
     this.changed();
   }
@@ -175,13 +213,31 @@ export class Chat extends EventTarget {
       room.users.delete(frame.user);
       room.typing.delete(frame.user);
     }
-    if (room.userCount > NAMED_ONLINE_MAX) room.users.clear();
+    if (frame.type === 'user_count') room.users.clear();
+    if (frame.type === 'user_join' || frame.type === 'user_leave') this.#note(room, frame.type, frame.user);
     this.changed();
   }
 
   #setUsers(room, frame) {
     room.users = new Set(frame.users);
     room.userCount = frame.user_count;
+  }
+
+  // A quiet line after the last message; who comes and goes within one line stands there once.
+  #note(room, type, user) {
+    if (!room.joined || room.userCount > NOTED_ONLINE_MAX || user === this.me?.username) return;
+    const after = room.timeline.newest;
+    let note = room.notes.at(-1);
+    if (note?.after !== after) {
+      note = { after, came: [], went: [] };
+      room.notes = [...room.notes, note].slice(-NOTES_MAX);
+    }
+    const without = (names) => names.filter((name) => name !== user);
+    const here = type === 'user_join';
+    // Who went and is back has not been missed.
+    const back = here ? note.went.includes(user) : note.came.includes(user);
+    note.came = here && !back ? [...without(note.came), user] : without(note.came);
+    note.went = !here && !back ? [...without(note.went), user] : without(note.went);
   }
 
   typing(frame, now = Date.now()) {
@@ -209,19 +265,22 @@ export class Chat extends EventTarget {
 
   // ---- reading
 
-  /** The open room was read to its end; gives the `seq` to tell the server, or null when it knows. */
-  readOpen() {
+  /**
+   * The open room was seen down to the message `id`, by default to its end; gives the `seq` to tell the server, or
+   * null when it knows.
+   */
+  readOpen(id = Infinity) {
     const room = this.open;
     if (!room || !room.joined) return null;
-    let newest = 0;
-    for (const id of room.messages.keys()) newest = Math.max(newest, id);
-    const told = newest <= room.toldRead;
-    if (told && room.unread === 0) return null;
-    room.toldRead = Math.max(room.toldRead, newest);
-    room.lastRead = Math.max(room.lastRead, newest);
-    room.unread = 0;
+    const newest = room.timeline.newest;
+    const upTo = Math.min(id, newest);
+    if (upTo <= room.toldRead && (upTo < newest || room.unread === 0)) return null;
+    const told = upTo <= room.toldRead;
+    room.toldRead = Math.max(room.toldRead, upTo);
+    room.lastRead = Math.max(room.lastRead, upTo);
+    this.#recount(room);
     this.changed();
-    return told ? null : room.lastRead;
+    return told || !room.info.role ? null : room.lastRead;
   }
 
   /** Another tab or device read the room up to `seq`. */
@@ -230,53 +289,62 @@ export class Chat extends EventTarget {
     if (!room || seq <= room.lastRead) return;
     room.lastRead = seq;
     room.toldRead = Math.max(room.toldRead, seq);
-    room.unread = 0;
-    for (const message of room.messages.values()) {
-      if (message.id > seq && !message.deleted && message.author_id !== this.me?.id) room.unread += 1;
-    }
+    this.#recount(room);
     this.changed();
   }
 
-  unreadElsewhere({ room: slug, unread }) {
+  // Reading only ever makes it less: what is not held is counted as it was.
+  #recount(room) {
+    let [unread, mentions] = [0, 0];
+    for (const message of room.timeline.messages.values()) {
+      if (message.id <= room.lastRead || message.deleted || message.author_id === this.me?.id) continue;
+      unread += 1;
+      if (this.isMeant(message)) mentions += 1;
+    }
+    const whole = room.timeline.tail <= room.lastRead + 1 || room.lastRead >= room.timeline.newest;
+    room.unread = whole ? Math.min(unread, UNREAD_MAX) : Math.min(room.unread, Math.max(unread, 1));
+    room.mentions = whole ? Math.min(mentions, UNREAD_MAX) : Math.min(room.mentions, Math.max(mentions, 0));
+  }
+
+  unreadElsewhere({ room: slug, unread, mentions }) {
     const room = this.rooms.get(slug);
     if (!room || room.joined) return;
-    room.unread = unread;
+    Object.assign(room, { unread, mentions: mentions ?? 0 });
     this.changed();
   }
-}
-
-/** The messages to show, oldest first. */
-export function shownMessages(room) {
-  return [...room.messages.values()].filter((message) => message.id >= room.oldest).sort((a, b) => a.id - b.id);
 }
 
 function emptyRoom() {
   return {
     joined: false,
-    messages: new Map(),
-    /** Everything from this id on is there. */
-    oldest: Infinity,
-    more: false,
-    loadingOlder: false,
-    olderFailed: false,
+    timeline: new Timeline(),
+    /** Which pages are being fetched, and which could not be: `older`, `newer`, `around`. */
+    loading: {},
+    failed: {},
     pending: [],
     users: new Set(),
     userCount: 0,
+    /** Some names of a room with too many online for a list, `{names, at}`. */
+    sample: null,
+    /** The members as last asked for: `{list, next, roles}`, or null. */
+    members: null,
     typing: new Map(),
+    notes: [],
+    /** Messages that others answer, by id, null for what is not there. */
+    quotes: new Map(),
     unread: 0,
+    mentions: 0,
     lastRead: 0,
     /** How far the server was told that the room is read. */
     toldRead: 0,
     /** The id after which the line "New" stands. */
     dividerAfter: null,
+    /** The same once it was in view. */
+    dividerSeen: null,
     draft: '',
+    /** The message that the draft answers. */
+    replyTo: null,
+    /** The message that was jumped to: `{id}`. */
+    target: null,
   };
-}
-
-function trim(room) {
-  if (room.messages.size <= KEPT_MAX) return;
-  const ids = [...room.messages.keys()].sort((a, b) => a - b);
-  room.oldest = ids[ids.length - KEPT_AFTER_TRIM];
-  room.more = true;
-  for (const id of ids) if (id < room.oldest) room.messages.delete(id);
 }

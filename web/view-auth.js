@@ -23,8 +23,13 @@ export class AuthView {
   show(note = '') {
     byId('auth-note').hidden = !note;
     byId('auth-note').textContent = note;
-    if (note) this.#setMode('login');
+    this.#setMode('login');
     byId('auth-username').focus();
+  }
+
+  /** The language changed. */
+  relabel() {
+    this.#setMode(this.#mode);
   }
 
   #setMode(mode) {

@@ -1,29 +1,60 @@
-// The open room: its title, who is there, who types, the composer, and the state of the connection.
+// The open room: its head and menu, who types, the panel at its side, and the state of the connection.
 
-import { avatar, byId, el, patchList } from './dom.js';
+import { byId, icon, setText } from './dom.js';
+import { powers } from './members.js';
+import { openMenu } from './menu.js';
+import { Composer } from './view-composer.js';
 import { MessagesView } from './view-messages.js';
+import { PeopleView } from './view-people.js';
+import { RoomDialogs } from './view-room-dialogs.js';
+import { SearchView } from './view-search.js';
 import { t } from './texts.js';
 
-/** From here on the composer counts what is left. */
-const COUNT_FROM_LEFT = 200;
-const PEOPLE_WIDE = '(min-width: 1100px)';
+const WIDE = '(min-width: 1100px)';
+const KIND_ICONS = { public: 'hash', private: 'lock', direct: 'at' };
 
 export class RoomView {
   messages;
+  composer;
+  search;
   #chat;
   #actions;
+  #people;
+  #dialogs;
   #shown = null;
   #connection = '';
+  #wide = globalThis.matchMedia(WIDE);
 
   constructor(chat, actions) {
     this.#chat = chat;
     this.#actions = actions;
-    this.messages = new MessagesView(chat, actions, () => byId('composer-input').focus());
+    this.#dialogs = new RoomDialogs(chat, actions);
+    this.#people = new PeopleView(chat, actions, this.#dialogs, {
+      mention: (name) => this.composer.mention(name),
+      close: () => this.showPanel('none'),
+    });
+    this.messages = new MessagesView(chat, actions, {
+      leaveEdit: () => this.composer.focus(),
+      reply: (message) => this.composer.reply(message),
+      person: (anchor, name) => this.#people.menu(anchor, name),
+    });
+    this.composer = new Composer(chat, actions, {
+      sent: () => this.messages.follow(),
+      editLast: () => this.messages.editLastOwn(),
+    });
+    this.search = new SearchView(chat, actions, {
+      close: () => this.showPanel('none'),
+      // On a narrow screen the panel lies over what was found.
+      jumped: () => !this.#wide.matches && this.showPanel('none'),
+    });
     byId('room-back').addEventListener('click', () => actions.closeRoom());
     byId('room-none-back').addEventListener('click', () => actions.closeRoom());
     byId('banner-retry').addEventListener('click', () => actions.retryConnection());
-    this.#setUpPeople();
-    this.#setUpComposer();
+    byId('room-menu').addEventListener('click', () => this.#menu());
+    byId('people-toggle').addEventListener('click', () => this.toggle('people'));
+    byId('search-toggle').addEventListener('click', () => this.toggle('search'));
+    this.#wide.addEventListener('change', () => this.showPanel(this.#wide.matches ? 'people' : 'none'));
+    this.showPanel(this.#wide.matches ? 'people' : 'none');
   }
 
   render() {
@@ -31,15 +62,14 @@ export class RoomView {
     byId('chat').dataset.view = this.#chat.openSlug || this.#chat.notice ? 'room' : 'list';
     byId('room-none').hidden = room !== null;
     byId('room-open').hidden = room === null;
-    byId('room-none-text').textContent = this.#chat.notice ?? t(this.#chat.openSlug ? 'starting' : 'pick_room');
+    setText('room-none-text', this.#chat.notice ?? t(this.#chat.openSlug ? 'starting' : 'pick_room'));
     if (room !== this.#shown) this.#switchTo(room);
+    this.composer.render(room);
     if (room) {
-      byId('room-name').textContent = room.info.name;
-      byId('room-topic').textContent = room.info.topic;
-      byId('composer-input').placeholder = t('write_to', { name: room.info.name });
-      byId('composer-input').setAttribute('aria-label', t('write_to', { name: room.info.name }));
-      this.#renderPeople(room);
-      byId('typing').textContent = this.#chat.status.state === 'online' ? typingText([...room.typing.keys()]) : '';
+      setText('room-name', room.info.name);
+      setText('room-topic', room.info.topic);
+      setText('typing', this.#chat.online ? typingText([...room.typing.keys()]) : '');
+      this.#people.render(room);
       this.messages.render(room);
     }
     this.renderConnection();
@@ -48,7 +78,7 @@ export class RoomView {
   renderConnection() {
     const { status } = this.#chat;
     byId('connection').dataset.state = status.state;
-    byId('connection-text').textContent = t(`state.${status.state}`);
+    setText('connection-text', t(`state.${status.state}`));
     const lost = ['reconnecting', 'offline', 'stopped'].includes(status.state);
     byId('banner').hidden = !lost;
     byId('banner').dataset.state = status.state;
@@ -59,93 +89,46 @@ export class RoomView {
     this.#connection = text;
   }
 
+  get panel() {
+    return byId('chat').dataset.panel;
+  }
+
+  toggle(panel) {
+    this.showPanel(this.panel === panel ? 'none' : panel);
+  }
+
+  /** `people`, `search` or `none`. */
+  showPanel(panel) {
+    const before = this.panel;
+    byId('chat').dataset.panel = panel;
+    byId('people-toggle').setAttribute('aria-expanded', String(panel === 'people'));
+    byId('search-toggle').setAttribute('aria-expanded', String(panel === 'search'));
+    if (panel === 'search') this.search.focus();
+    if (panel === 'people' && before !== 'people') this.#people.opened();
+    if (panel === 'none' && before === 'search') byId('search-toggle').focus();
+    this.#chat.changed();
+  }
+
   #switchTo(room) {
-    const input = byId('composer-input');
-    if (this.#shown) this.#shown.draft = input.value;
     this.#shown = room;
-    input.value = room?.draft ?? '';
-    this.#grow();
-    // On a touch screen the keyboard would cover what one came to read.
-    if (room && globalThis.matchMedia('(hover: hover)').matches) input.focus();
+    if (!room) return;
+    byId('room-kind').replaceChildren(icon(KIND_ICONS[room.info.kind]));
+    if (this.panel === 'people' && !this.#wide.matches) this.showPanel('none');
+    this.#people.switched();
   }
 
-  #setUpPeople() {
-    const wide = globalThis.matchMedia(PEOPLE_WIDE);
-    const toggle = byId('people-toggle');
-    const show = (shown) => {
-      byId('chat').dataset.people = shown ? 'shown' : 'hidden';
-      toggle.setAttribute('aria-expanded', String(shown));
-    };
-    show(wide.matches);
-    wide.addEventListener('change', () => show(wide.matches));
-    toggle.addEventListener('click', () => show(byId('chat').dataset.people !== 'shown'));
-  }
-
-  #renderPeople(room) {
-    const { me, status } = this.#chat;
-    const known = room.joined && status.state === 'online';
-    const users = [...room.users].sort((a, b) => a.localeCompare(b));
-    byId('people').dataset.known = String(known);
-    byId('people-count').textContent = known ? String(room.userCount) : '–';
-    byId('people-title').textContent = known ? t('online_count', { count: room.userCount }) : t('people');
-    const unnamed = known && users.length === 0 && room.userCount > 0;
-    byId('people-note').hidden = known && !unnamed;
-    byId('people-note').textContent = unnamed ? t('online_many', { count: room.userCount }) : t('online_unknown');
-    patchList(byId('people-list'), users.map((user) => ({
-      key: user,
-      shape: String(user === me?.username),
-      make: () => el('li', { 'data-testid': 'person', 'data-user': user },
-        avatar(user), el('span', { class: 'name' }, user),
-        user === me?.username && el('span', { class: 'muted' }, ` ${t('you')}`)),
-    })));
-  }
-
-  #setUpComposer() {
-    const input = byId('composer-input');
-    input.addEventListener('input', () => {
-      this.#grow();
-      if (input.value.trim()) this.#actions.typing();
-    });
-    input.addEventListener('keydown', (event) => {
-      if (event.isComposing) return;
-      if (event.key === 'Enter' && !event.shiftKey) {
-        event.preventDefault();
-        this.#send();
-      } else if (event.key === 'ArrowUp' && input.value === '' && this.messages.editLastOwn()) {
-        event.preventDefault();
-      }
-    });
-    byId('composer').addEventListener('submit', (event) => {
-      event.preventDefault();
-      this.#send();
-      input.focus();
-    });
-  }
-
-  #send() {
-    const input = byId('composer-input');
-    if (!input.value.trim() || this.#left() < 0) return;
-    const content = input.value;
-    input.value = '';
-    this.#grow();
-    this.messages.follow();
-    this.#actions.send(content);
-  }
-
-  #left() {
-    return this.#chat.contentChars - [...byId('composer-input').value].length;
-  }
-
-  #grow() {
-    const input = byId('composer-input');
-    input.style.height = 'auto';
-    input.style.height = `${input.scrollHeight + 2}px`;
-    const left = this.#left();
-    byId('composer-count').hidden = left > COUNT_FROM_LEFT;
-    byId('composer-count').classList.toggle('over', left < 0);
-    byId('composer-count').textContent =
-      left < 0 ? t('characters_over', { count: -left }) : t('characters_left', { count: left });
-    byId('composer-send').disabled = !input.value.trim() || left < 0;
+  #menu() {
+    const room = this.#chat.open;
+    const { manage, own } = powers(room, this.#chat.me);
+    const direct = room.info.kind === 'direct';
+    openMenu(byId('room-menu'), t('room_menu'), [
+      manage && { label: t('room_settings'), icon: 'gear', id: 'room-settings', run: () => this.#dialogs.settings(room) },
+      manage && { label: t('invite_people'), icon: 'userplus', id: 'room-invites', run: () => this.#dialogs.invites(room) },
+      manage && { label: t('bans_and_mutes'), icon: 'shield', id: 'room-moderation', run: () => this.#dialogs.moderation(room) },
+      { label: t('copy_room_link'), icon: 'link', id: 'room-link', run: () => this.#actions.history.copyRoomLink(room.slug) },
+      !direct && room.info.role && { label: t('leave_room'), icon: 'out', id: 'room-leave', run: () => this.#dialogs.leave(room) },
+      own && { label: t('delete_room'), icon: 'trash', id: 'room-delete', danger: true, run: () => this.#dialogs.remove(room) },
+    ]);
   }
 }
 

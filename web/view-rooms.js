@@ -1,13 +1,16 @@
-// The side bar: the rooms, finding, joining and creating one, and who one is.
+// The side bar: the rooms, finding and joining one, and who one is.
 
 import { avatar, byId, el, icon, patchList } from './dom.js';
-import { clearErrors, showError, whileBusy } from './forms.js';
-import { errorText, t } from './texts.js';
+import { clearErrors, whileBusy } from './forms.js';
+import { compareNames } from './text.js';
+import { errorText, language, t } from './texts.js';
+import { CreateView } from './view-create.js';
 
 export class RoomsView {
   #chat;
   #actions;
   #me = null;
+  #create;
 
   constructor(chat, actions) {
     this.#chat = chat;
@@ -25,7 +28,7 @@ export class RoomsView {
       event.preventDefault();
       this.#find();
     });
-    this.#setUpCreate();
+    this.#create = new CreateView(chat, actions, () => this.#clearFind());
   }
 
   render() {
@@ -38,10 +41,12 @@ export class RoomsView {
     }
     const wanted = byId('room-find-input').value.trim();
     const sorted = [...rooms.values()].filter((room) => matches(room, wanted)).sort(byName);
-    const own = sorted.filter((room) => room.info.role);
-    const other = sorted.filter((room) => !room.info.role);
-    patchList(byId('own-rooms'), own.map((room) => this.#row(room, openSlug)));
-    patchList(byId('other-rooms'), other.map((room) => this.#row(room, openSlug)));
+    const direct = sorted.filter((room) => room.info.kind === 'direct');
+    const own = sorted.filter((room) => room.info.role && room.info.kind !== 'direct');
+    const other = sorted.filter((room) => !room.info.role && room.info.kind !== 'direct');
+    for (const [list, its] of [['own-rooms', own], ['direct-rooms', direct], ['other-rooms', other]]) {
+      patchList(byId(list), its.map((room) => this.#row(room, openSlug)));
+    }
     byId('own-rooms-section').hidden = own.length === 0;
     byId('other-rooms-section').hidden = other.length === 0;
     byId('rooms-empty').hidden = sorted.length > 0;
@@ -54,10 +59,11 @@ export class RoomsView {
   #row(room, openSlug) {
     const { info, slug } = room;
     const unread = info.role ? room.unread : 0;
+    const mentions = info.role ? room.mentions : 0;
     const open = slug === openSlug;
     return {
       key: slug,
-      shape: JSON.stringify([info.name, info.kind, info.topic, unread, open, room.userCount]),
+      shape: JSON.stringify([info.name, info.kind, info.topic, unread, mentions, open, language()]),
       make: () => el('li', {},
         el('a', {
           href: `/r/${encodeURIComponent(slug)}`,
@@ -76,12 +82,18 @@ export class RoomsView {
         icon(info.kind === 'public' ? 'hash' : info.kind === 'direct' ? 'at' : 'lock'),
         el('span', { class: 'name' }, info.name),
         info.kind === 'private' && el('span', { class: 'sr' }, ` (${t('private')})`),
-        unread > 0 && el('span', {
-          class: 'badge',
-          'data-testid': 'unread',
-          'aria-label': unread > 99 ? t('unread_many') : t('unread', { count: unread }),
-        }, unread > 99 ? '99+' : String(unread)))),
+        unread > 0 && badge(unread, mentions, info.kind === 'direct'))),
     };
+  }
+
+  /** The room `step` places further in the list as it stands, only among those with something new if `unread`. */
+  neighbour(step, unread) {
+    const links = [...document.querySelectorAll('#sidebar [data-testid=room-link]')];
+    const here = links.findIndex((link) => link.hasAttribute('aria-current'));
+    for (let at = here + step; at >= 0 && at < links.length; at += step) {
+      if (!unread || links[at].classList.contains('has-unread')) return links[at].dataset.room;
+    }
+    return null;
   }
 
   #clearFind() {
@@ -106,38 +118,15 @@ export class RoomsView {
       }
     });
   }
+}
 
-  #setUpCreate() {
-    const dialog = byId('create-dialog');
-    byId('room-create').addEventListener('click', () => {
-      clearErrors('create');
-      byId('create-form').reset();
-      byId('create-name').value = byId('room-find-input').value.trim();
-      dialog.showModal();
-      byId('create-name').focus();
-    });
-    byId('create-cancel').addEventListener('click', () => dialog.close());
-    byId('create-form').addEventListener('submit', (event) => {
-      event.preventDefault();
-      const name = byId('create-name').value.trim();
-      clearErrors('create');
-      if (!name) {
-        byId('create-name').focus();
-        return;
-      }
-      const topic = byId('create-topic').value.trim();
-      const kind = byId('create-private').checked ? 'private' : 'public';
-      whileBusy(byId('create-submit'), async () => {
-        try {
-          await this.#actions.createRoom({ name, topic, kind });
-          dialog.close();
-          this.#clearFind();
-        } catch (error) {
-          showError('create', error);
-        }
-      });
-    });
-  }
+// What names the person, or is for nobody else, stands out from what is only new.
+function badge(unread, mentions, direct) {
+  const many = unread > 99;
+  const label = many ? t('unread_many') : t('unread', { count: unread });
+  return el('span', { class: `badge${mentions > 0 || direct ? ' mentioned' : ''}`, 'data-testid': 'unread', 'data-mentions': String(mentions) },
+    el('span', { 'aria-hidden': 'true' }, `${mentions > 0 ? '@ ' : ''}${many ? '99+' : unread}`),
+    el('span', { class: 'sr' }, mentions > 0 ? `${label}, ${t('mentions', { count: mentions })}` : label));
 }
 
 /** The address that a typed name most likely has: lower case, and `-` for all that is no letter or digit. */
@@ -155,5 +144,5 @@ function matches({ slug, info }, wanted) {
 }
 
 function byName(a, b) {
-  return a.info.name.localeCompare(b.info.name) || a.info.id - b.info.id;
+  return compareNames(a.info.name, b.info.name) || a.info.id - b.info.id;
 }
