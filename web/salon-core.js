@@ -17,6 +17,14 @@ export const CHANGES = new Set(['chat_message', 'message_edited', 'message_delet
 
 /** An error frame or problem: `code` is what programs branch on, `message` is for a person. */
 export class SalonError extends Error {
+  /** By field, where `code` is `invalid`. @type {Record<string, string> | undefined} */
+  errors;
+  /** Of HTTP. @type {number | undefined} */
+  status;
+  /** @type {number | undefined} */
+  retry_after_ms;
+
+  /** @param {string} code @param {string} [detail] @param {object} [more] */
   constructor(code, detail = code, more = {}) {
     super(detail);
     this.name = 'SalonError';
@@ -61,6 +69,21 @@ export function checkOrder(previous, frame) {
   return (frame.from ?? frame.seq) <= previous + 1 ? 'next' : 'hole';
 }
 
+/**
+ * What is wrong with an answer to a join, or null: `epoch` for another life of the clock that is not declared by
+ * `reset`, `behind` when it stands before what was asked for, `order` when its messages do not lie between the two in
+ * their order. `asked` is `{after, epoch}` of the join; without a position there is less to compare.
+ */
+export function checkJoined(asked, frame) {
+  const { messages, seq } = frame;
+  if (messages.some((message) => !(message.seq <= seq))) return 'order';
+  if (frame.reset || asked.after === null) return null;
+  if (asked.epoch !== null && asked.epoch !== frame.epoch) return 'epoch';
+  if (!(seq >= asked.after)) return 'behind';
+  const told = [asked.after, ...messages.map((message) => message.seq)];
+  return told.every((one, at) => at === 0 || one > told[at - 1]) ? null : 'order';
+}
+
 /** 128 random bits as hex. Not `randomUUID`, which browsers give to https pages only. */
 export function newNonce(random = globalThis.crypto) {
   const bytes = random.getRandomValues(new Uint8Array(16));
@@ -70,7 +93,7 @@ export function newNonce(random = globalThis.crypto) {
 /**
  * Frames that wait for their answer, in the order in which they were written.
  *
- * A frame is on the wire (`sentAt` is a time) or waiting (`sentAt` is null). Within a room nothing overtakes: while a
+ * A frame is on the wire (`sentAt` is a time) or waiting (`sentAt` is null); `touched` when it ever was there. Within a room nothing overtakes: while a
  * frame waits for its retry, or is being retried, those behind it wait too.
  */
 export class Outbox {
@@ -84,9 +107,14 @@ export class Outbox {
     return this.#entries.get(ref);
   }
 
+  /** All of them, in order. */
+  entries() {
+    return [...this.#entries.values()];
+  }
+
   add(ref, room, frame) {
     if (this.#entries.size >= OUTBOX_MAX) throw new SalonError('too_large', 'too many unsent messages');
-    const entry = { ref, room, frame, sentAt: null, notBefore: 0, tries: 0 };
+    const entry = { ref, room, frame, sentAt: null, notBefore: 0, tries: 0, touched: false, at: 0 };
     this.#entries.set(ref, entry);
     return entry;
   }
@@ -100,7 +128,7 @@ export class Outbox {
 
   /** Takes everything out. */
   drain() {
-    const entries = [...this.#entries.values()];
+    const entries = this.entries();
     this.#entries.clear();
     return entries;
   }
@@ -126,7 +154,11 @@ export class Outbox {
   /** What is to be written to the socket now, in order; counts as sent. */
   take(now) {
     const { due } = this.#look(now);
-    for (const entry of due) entry.sentAt = now;
+    for (const entry of due) {
+      entry.sentAt = now;
+      // From here on it may be stored, whatever becomes of the answer.
+      entry.touched = true;
+    }
     return due;
   }
 

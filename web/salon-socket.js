@@ -1,7 +1,7 @@
 // One socket: from opening to its end, which it notices by itself. What the frames mean is salon.js's business.
 
 /** From opening to `welcome`. */
-const WELCOME_WAIT_MS = 15_000;
+const WELCOME_WAIT_MS = 10_000;
 /** From our `ping` to anything at all. */
 const PONG_WAIT_MS = 10_000;
 /** The same when there is a reason for doubt (the network changed, the machine woke up). */
@@ -30,12 +30,27 @@ export class Socket {
    * `on.welcome(frame)` once, then `on.frame(frame)` for each, and at last `on.gone({code, live})` once: `live` says
    * whether there was a `welcome`. After `close()` nothing is reported any more.
    */
-  constructor({ url, WebSocket, clock = CLOCK, on }) {
+  constructor({ url, token, WebSocket, clock = CLOCK, on }) {
     this.#on = on;
     this.#clock = clock;
     this.#heardAt = clock.now();
     this.#arm(WELCOME_WAIT_MS);
-    this.#ws = new WebSocket(url, ['salon.v1']);
+    if (typeof token === 'function') this.#openWith(token, WebSocket, url);
+    else this.#open(WebSocket, url, token);
+  }
+
+  async #openWith(token, WebSocket, url) {
+    try {
+      this.#open(WebSocket, url, await token(false));
+    } catch {
+      // Nobody gave a token: no socket this time.
+      this.#gone(1006);
+    }
+  }
+
+  #open(WebSocket, url, token) {
+    if (this.#ended) return;
+    this.#ws = new WebSocket(url, token === undefined ? ['salon.v1'] : ['salon.v1', `bearer.${token}`]);
     this.#ws.onmessage = (event) => this.#heard(event.data);
     this.#ws.onclose = (event) => this.#gone(event.code);
     // An error is always followed by a close, which says more.
@@ -58,7 +73,7 @@ export class Socket {
   close(code = 1000) {
     if (this.#ended) return;
     this.#end();
-    this.#ws.close(code);
+    this.#ws?.close(code);
   }
 
   #heard(data) {
@@ -86,8 +101,10 @@ export class Socket {
     const now = this.#clock.now();
     if (!this.live || this.#pingedAt !== null) {
       // A socket without a network may wait minutes for its close: it is given up here.
-      this.#ws.onclose = null;
-      this.#ws.close();
+      if (this.#ws) {
+        this.#ws.onclose = null;
+        this.#ws.close();
+      }
       this.#gone(1006);
     } else if (now - this.#heardAt >= this.#heartbeatMs) {
       this.#ping();

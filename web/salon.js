@@ -1,72 +1,85 @@
 // The connection to a salon server: rooms that stay joined and sends that stay safe while sockets come and go.
-// No DOM in it. `new Salon().connect()`, listen to its events, `join` rooms, `send`.
+// No DOM in it. `new Salon().connect()`, listen to its events, `join` rooms, `send`. Its types are in salon.d.ts, and
+// docs/client.md describes every method, event, error and bound.
 //
 // Events (`event.detail`):
-//   state       {state, attempt, retry_at, code}: see STATES
+//   state       {state, attempt, retry_at, code, transport}: see STATES
 //   welcome     the frame
 //   joined      the frame; `reset: true` means: throw away what you hold of this room
 //   join_failed {room, code, detail}
+//   parked      {room}: not live for now; see join
 //   change      a change to merge (each once, in order): see mergeChange
+//   restored    {room, nonce, content, reply_to, at, done}: a message of a page before this one goes on being sent
 //   failed      {ref, room, nonce, code, detail}: a send, edit or deletion that will not be tried again
 //   violation   {room, kind, previous, frame}: the order promise was broken; mended by joining again
 //   logged_out  {}: the login session is over; the connection is closed
 // and every other frame under its own type (`ack`, `typing`, `user_join`, `unread`, `removed`, …).
 
-import {
-  CHANGES, Outbox, SalonError, backoffMs, checkOrder, mayRetry, newNonce,
-} from './salon-core.js';
+import { call } from './http.js';
+import { SalonError } from './salon-core.js';
+import { Keep } from './salon-keep.js';
 import { Line } from './salon-line.js';
+import { Rooms } from './salon-rooms.js';
+import { Sends } from './salon-sends.js';
 import { checkSession } from './salon-session.js';
 
 export * from './salon-core.js';
 export { checkSession };
 
 /**
+ * @typedef {import('./frames.js').RoomKey} RoomKey
+ * @typedef {import('./frames.js').ServerAck} ServerAck
+ * @typedef {import('./frames.js').Message} Message
+ * @typedef {import('./frames.js').User} User
+ */
+
+/**
  * `idle` before connect and after close; `connecting` the first time; `online` from `welcome` on; `reconnecting` while
  * it tries again; `offline` while, besides, nothing answers at all; `stopped` when only a person can go on.
  */
-export const STATES = ['idle', 'connecting', 'online', 'reconnecting', 'offline', 'stopped'];
-
-const TYPING_EVERY_MS = 3_000;
-/** Rooms in one `join` frame, far below the frame limit. */
-const JOIN_BATCH = 50;
-const FRAME_BYTES = 65_536;
-/** A violation after a quiet minute is mended at once again. */
-const VIOLATION_QUIET_MS = 60_000;
+export const STATES = /** @type {const} */ (['idle', 'connecting', 'online', 'reconnecting', 'offline', 'stopped']);
 
 export class Salon extends EventTarget {
-  /** The user of the last `welcome`. */
+  /** Who is logged in: of the last `welcome`, or as `connect` was told. @type {User | null} */
   user = null;
+  #options;
   #line;
-  #clock;
-  #random;
-  #rooms = new Map();
-  #outbox = new Outbox();
-  #waiters = new Map();
-  #pumpTimer = null;
+  #rooms;
+  #sends;
+  /** Frames that are neither kept nor sent again, by `ref`. */
+  #asked = new Map();
   #refs = 0;
-  #frameBytes = FRAME_BYTES;
 
-  /** Options, all with defaults for a page: `url`, `base`, `WebSocket`, `fetch`, `clock`, `random`. */
+  /** @param {any} options see docs/client.md */
   constructor(options = {}) {
     super();
     const base = options.base ?? globalThis.location?.origin ?? '';
     const defaults = {
       base,
       url: `${base.replace(/^http/, 'ws')}/ws`,
+      transport: 'auto',
+      storage: pageStorage(),
+      locks: globalThis.navigator?.locks,
       WebSocket: globalThis.WebSocket,
-      fetch: (...request) => globalThis.fetch(...request),
+      fetch: (/** @type {Parameters<typeof fetch>} */ ...request) => globalThis.fetch(...request),
     };
-    this.#line = new Line({ ...defaults, ...options }, {
+    this.#options = { ...defaults, ...options };
+    this.#line = new Line(this.#options, {
       status: (status) => this.#emit('state', status),
       up: (frame) => this.#up(frame),
       frame: (socket, frame) => this.#heard(socket, frame),
-      down: (socket) => this.#down(socket),
+      down: (socket, code) => this.#down(socket, code),
       stopped: (code) => code === 4501 && this.#emit('logged_out', {}),
-      needs: (socket) => [...this.#rooms.values()].some((room) => room.socket === socket),
+      needs: (socket) => this.#rooms.needs(socket),
     });
-    this.#clock = this.#line.clock;
-    this.#random = this.#line.random;
+    const tell = (type, detail) => this.#emit(type, detail);
+    this.#sends = new Sends({ line: this.#line, tell });
+    this.#rooms = new Rooms({
+      line: this.#line,
+      tell,
+      seen: (message) => this.#sends.settleOwn(message, this.user),
+      ref: (kind) => this.#ref(kind),
+    });
   }
 
   /** What the last `state` event said. */
@@ -76,19 +89,43 @@ export class Salon extends EventTarget {
 
   /** Sends, edits and deletions without an answer. */
   get unsent() {
-    return this.#outbox.size;
+    return this.#sends.size;
   }
 
-  connect() {
+  /** Listens to an event's detail; gives the function that ends it. */
+  on(type, handle) {
+    const listener = (/** @type {any} */ event) => handle(event.detail);
+    this.addEventListener(type, listener);
+    return () => this.removeEventListener(type, listener);
+  }
+
+  /**
+   * Begins, or goes on after being stopped. With `user`, when it is known who is logged in, what that user wrote
+   * before a reload is taken up at once; else as soon as the connection stands.
+   *
+   * @param {{user?: User | null}} [known]
+   */
+  connect({ user = null } = {}) {
+    if (user) {
+      this.#become(user);
+      this.#keep();
+    }
     this.#line.connect();
   }
 
-  /** Ends it for good: rooms are forgotten, and what was not acknowledged fails as `closed`. */
-  close() {
+  /**
+   * Ends it for good: rooms are forgotten, and what was not acknowledged fails as `closed`. With `keep` it stays stored
+   * for when the same user is back.
+   *
+   * @param {{keep?: boolean}} [how]
+   */
+  close({ keep = false } = {}) {
     const closed = new SalonError('closed', 'the connection was closed');
-    for (const room of [...this.#rooms.values()]) this.#dropRoom(room, closed);
-    for (const entry of this.#outbox.drain()) this.#fail(entry, closed);
+    this.#rooms.forgetAll(closed);
+    this.#sends.end(closed, { keep });
     this.#line.close();
+    this.#giveUpAsked();
+    this.user = null;
   }
 
   /** There is reason for doubt, or hope: makes sure of the socket, or tries again without waiting any longer. */
@@ -96,285 +133,222 @@ export class Salon extends EventTarget {
     this.#line.check();
   }
 
-  /** Joins a room (slug or id) and keeps it joined. Resolves with the `joined` frame; rejects when refused. */
-  join(key, { after, epoch, limit } = {}) {
-    let room = this.#find(key);
-    if (!room) {
-      room = { key, limit, epoch: epoch ?? null, seq: after ?? null, waiters: [], ...UNJOINED };
-      this.#rooms.set(key, room);
-    }
-    const answer = new Promise((resolve, reject) => room.waiters.push({ resolve, reject }));
-    answer.catch(() => {});
-    if (this.#line.main && !room.awaiting) this.#sendJoins([room]);
-    return answer;
+  /**
+   * Joins a room (slug or id) and keeps it joined. Resolves with the `joined` frame; rejects when refused. Over event
+   * streams only a few rooms are live at once: those joined last; the others are `parked`.
+   *
+   * @param {RoomKey} key
+   * @param {{after?: number, epoch?: string, limit?: number}} [from]
+   * @returns {Promise<import('./frames.js').Joined>}
+   */
+  join(key, from = {}) {
+    return this.#rooms.join(key, from);
   }
 
+  /** @param {RoomKey} key */
   leave(key) {
-    const room = this.#find(key);
-    if (!room) return;
-    this.#dropRoom(room, new SalonError('closed', 'left'));
-    this.#line.send({ type: 'leave', room: room.key });
+    this.#rooms.leave(key);
   }
 
-  /** The last `seq` and epoch of a room, to come back to it later; undefined when it is not joined. */
+  /**
+   * The last `seq` and epoch of a room, to come back to it later; undefined when it is not joined.
+   *
+   * @param {RoomKey} key
+   * @returns {{after: number, epoch: string} | undefined}
+   */
   position(key) {
-    const room = this.#find(key);
-    return room && room.epoch !== null ? { after: room.seq, epoch: room.epoch } : undefined;
+    return this.#rooms.position(key);
   }
 
-  /** Gives the nonce at once, and `done`, which resolves with the ack. For another try give the same nonce. */
-  send(room, content, { nonce = newNonce(), reply_to } = {}) {
-    const frame = { type: 'send', ref: nonce, room, content, nonce, reply_to };
-    return { nonce, done: this.#post(nonce, room, frame) };
+  /**
+   * Gives the nonce at once, and `done`, which resolves with the ack. For another try give the same nonce.
+   *
+   * @param {RoomKey} room
+   * @param {string} content
+   * @param {{nonce?: string, reply_to?: number}} [more]
+   * @returns {{nonce: string, done: Promise<ServerAck>}}
+   */
+  send(room, content, { nonce, reply_to } = {}) {
+    return this.#sends.send(room, content, { nonce, reply_to });
   }
 
+  /**
+   * What was written, to this room or any, and is not answered yet; oldest first.
+   *
+   * @param {RoomKey} [room]
+   */
+  pending(room) {
+    return this.#sends.unsent().filter((unsent) => room === undefined || unsent.room === room);
+  }
+
+  /**
+   * Gives up a message that is not answered yet; true if it was certainly not sent.
+   *
+   * @param {string} nonce
+   */
+  discard(nonce) {
+    return this.#sends.discard(nonce);
+  }
+
+  /** @param {RoomKey} room @param {number} id @param {string} content @returns {Promise<ServerAck>} */
   edit(room, id, content) {
     const ref = this.#ref('e');
-    return this.#post(ref, room, { type: 'edit', ref, room, id, content });
+    return this.#sends.post(ref, room, { type: 'edit', ref, room, id, content });
   }
 
+  /** @param {RoomKey} room @param {number} id @returns {Promise<ServerAck>} */
   delete(room, id) {
     const ref = this.#ref('d');
-    return this.#post(ref, room, { type: 'delete', ref, room, id });
+    return this.#sends.post(ref, room, { type: 'delete', ref, room, id });
   }
 
-  /** May be called at every key stroke. */
+  /** May be called at every key stroke. @param {RoomKey} key */
   typing(key) {
-    const room = this.#find(key);
-    const now = this.#clock.now();
-    if (!room || now - room.typedAt < TYPING_EVERY_MS) return;
-    if (this.#line.send({ type: 'typing', room: room.key })) room.typedAt = now;
+    this.#rooms.typing(key);
   }
 
-  /** Moves the read mark of a joined room; without a connection, as soon as there is one. */
+  /**
+   * Moves the read mark of a joined room; without a connection, as soon as there is one.
+   *
+   * @param {RoomKey} key
+   * @param {number} seq
+   */
   read(key, seq) {
-    const room = this.#find(key);
-    if (!room || seq <= room.read) return;
-    room.read = seq;
-    room.readSent = this.#line.send({ type: 'read', room: room.key, seq });
+    this.#rooms.read(key, seq);
+  }
+
+  /**
+   * Extends a socket that was opened by token; resolves with the `authenticated` frame.
+   *
+   * @param {string} token
+   * @returns {Promise<import('./frames.js').ServerAuthenticated>}
+   */
+  authenticate(token) {
+    const ref = this.#ref('a');
+    return new Promise((resolve, reject) => {
+      this.#asked.set(ref, { resolve, reject });
+      if (!this.#line.send({ type: 'auth', ref, token })) this.#giveUpAsked();
+    });
+  }
+
+  // ---- over HTTP
+
+  /**
+   * Gives a reaction or takes it back; resolves with the message.
+   *
+   * @param {RoomKey} room
+   * @param {number} id
+   * @param {string} emoji
+   * @returns {Promise<Message>}
+   */
+  async react(room, id, emoji, on = true) {
+    const path = `/api/rooms/${encodeURIComponent(room)}/messages/${id}/reactions/${encodeURIComponent(emoji)}`;
+    return (await this.call(on ? 'PUT' : 'DELETE', path)).body;
+  }
+
+  /**
+   * A page of messages, oldest first; `older` and `newer` say whether there are such.
+   *
+   * @param {RoomKey} room
+   * @param {{before?: number, after?: number, limit?: number}} [page]
+   * @returns {Promise<{messages: Message[], older: boolean, newer: boolean}>}
+   */
+  async history(room, { before, after, limit } = {}) {
+    const query = new URLSearchParams();
+    for (const [key, value] of Object.entries({ before, after, limit })) if (value != null) query.set(key, String(value));
+    const { body, links } = await this.call('GET', `/api/rooms/${encodeURIComponent(room)}/messages?${query}`);
+    return { messages: body, older: 'prev' in links, newer: 'next' in links };
+  }
+
+  /**
+   * Any call of the HTTP interface; renews the log-in when it has run out. Rejects with a SalonError.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
+  call(method, path, body) {
+    return call(method, path, body, this.#options);
   }
 
   // ---- sockets
 
   #up(frame) {
-    this.user = frame.user;
-    this.#frameBytes = frame.limits?.frame_bytes ?? FRAME_BYTES;
+    this.#become(frame.user);
+    this.#sends.frameBytes = frame.limits?.frame_bytes ?? this.#sends.frameBytes;
     this.#emit('welcome', frame);
-    this.#sendJoins([...this.#rooms.values()]);
+    this.#rooms.up();
     // The new socket knows nothing of what the old one was still to answer; the nonces keep it single.
-    this.#outbox.lost();
-    this.#pump();
+    this.#sends.lost();
+    this.#keep();
+    this.#sends.pump();
   }
 
-  #down(socket) {
-    for (const room of this.#rooms.values()) {
-      if (room.socket === socket) room.socket = null;
-      if (room.awaiting?.socket === socket) room.awaiting = null;
+  /** What one user wrote must never go out in the name of another; it waits in storage for its writer. */
+  #become(user) {
+    if (this.user && this.user.id !== user.id) {
+      this.#sends.end(new SalonError('closed', 'somebody else is logged in now'), { keep: true });
     }
-    if (!this.#line.main) this.#outbox.lost();
+    this.user = user;
   }
 
-  // ---- rooms
-
-  #find(key) {
-    const room = this.#rooms.get(key);
-    if (room || key === undefined) return room;
-    for (const other of this.#rooms.values()) if (other.id === key) return other;
-    return undefined;
+  #keep() {
+    const { storage, locks, base } = this.#options;
+    const scope = `${base} ${this.user?.id}`;
+    this.#sends.keepIn(() => new Keep({ storage, locks, scope, now: this.#line.clock.now }));
   }
 
-  #dropRoom(room, why) {
-    this.#rooms.delete(room.key);
-    this.#clock.clearTimeout(room.timer);
-    for (const waiter of room.waiters.splice(0)) waiter.reject(why);
-    this.#line.releaseRetired();
+  #down(socket, code) {
+    if (code === 1009) this.#sends.tooLarge();
+    this.#rooms.down(socket);
+    if (this.#line.main) return;
+    this.#sends.lost();
+    this.#giveUpAsked();
   }
 
-  #sendJoins(rooms) {
-    for (let at = 0; at < rooms.length; at += JOIN_BATCH) {
-      const batch = rooms.slice(at, at + JOIN_BATCH);
-      const ref = this.#ref('j');
-      const wanted = batch.map((room) => {
-        this.#clock.clearTimeout(room.timer);
-        room.awaiting = { socket: this.#line.main, ref };
-        const since = room.seq !== null ? { after: room.seq, epoch: room.epoch ?? undefined } : {};
-        return { room: room.key, limit: room.limit, ...since };
-      });
-      this.#line.send(wanted.length === 1 ? { type: 'join', ref, ...wanted[0] } : { type: 'join', ref, rooms: wanted });
-    }
-  }
-
-  #joined(socket, frame) {
-    const room = this.#find(frame.room) ?? this.#find(frame.info?.id) ?? this.#awaited(frame.ref);
-    if (!room || socket !== this.#line.main) return;
-    if (room.key !== frame.room) {
-      this.#rooms.delete(room.key);
-      room.key = frame.room;
-      this.#rooms.set(room.key, room);
-    }
-    const reset = frame.reset || room.seq === null || (room.epoch ?? frame.epoch) !== frame.epoch;
-    Object.assign(room, {
-      id: frame.info?.id ?? room.id,
-      epoch: frame.epoch,
-      // A node may be a moment behind the one we come from: what we hold stays ours.
-      seq: reset ? frame.seq : Math.max(room.seq, frame.seq),
-      position: frame.seq,
-      socket,
-      awaiting: null,
-      tries: 0,
-    });
-    for (const message of frame.messages) this.#settleOwn(message);
-    this.#emit('joined', { ...frame, reset });
-    for (const waiter of room.waiters.splice(0)) waiter.resolve(frame);
-    if (!room.readSent && room.read > 0) room.readSent = socket.send({ type: 'read', room: room.key, seq: room.read });
-    this.#line.releaseRetired();
-  }
-
-  #awaited(ref) {
-    const waiting = [...this.#rooms.values()].filter((room) => room.awaiting && room.awaiting.ref === ref);
-    return waiting.length === 1 ? waiting[0] : undefined;
-  }
-
-  #changed(socket, change) {
-    const room = this.#find(change.room);
-    if (room && room.socket === socket && room.awaiting?.socket !== socket) {
-      const order = checkOrder(room.position, change);
-      if (order === 'next') {
-        room.position = change.seq;
-        if (change.seq > room.seq) {
-          room.seq = change.seq;
-          this.#emit('change', change);
-        }
-      } else {
-        this.#emit('violation', { room: room.key, kind: order, previous: room.position, frame: change });
-        this.#mend(room);
-      }
-    }
-    this.#settleOwn(change);
-  }
-
-  #mend(room) {
-    const now = this.#clock.now();
-    room.violations = now - room.violatedAt > VIOLATION_QUIET_MS ? 0 : room.violations + 1;
-    room.violatedAt = now;
-    this.#joinLater(room, room.violations === 0 ? 0 : backoffMs(room.violations, this.#random));
-  }
-
-  // Frames of the room are not listened to until the answer: it brings them all.
-  #joinLater(room, waitMs) {
-    room.awaiting = { socket: this.#line.main, ref: null };
-    room.timer = this.#clock.setTimeout(() => {
-      if (this.#line.main && room.awaiting?.socket === this.#line.main) this.#sendJoins([room]);
-    }, waitMs);
-  }
-
-  #joinRefused(room, frame) {
-    room.tries += 1;
-    if (mayRetry(frame.code)) {
-      this.#joinLater(room, Math.max(frame.retry_after_ms ?? 0, backoffMs(room.tries, this.#random)));
-      return;
-    }
-    this.#emit('join_failed', { room: room.key, code: frame.code, detail: frame.detail });
-    this.#dropRoom(room, new SalonError(frame.code, frame.detail));
+  #giveUpAsked() {
+    for (const { reject } of this.#asked.values()) reject(new SalonError('closed', 'there is no connection'));
+    this.#asked.clear();
   }
 
   // ---- frames
 
   #heard(socket, frame) {
-    if (CHANGES.has(frame.type)) return this.#changed(socket, frame);
     switch (frame.type) {
-      case 'joined': return this.#joined(socket, frame);
-      case 'error': return this.#refused(frame);
+      case 'error':
+        this.#refused(frame);
+        break;
       case 'ack':
-        this.#settle(frame.ref ?? frame.nonce, frame);
-        return this.#emit('ack', frame);
+        this.#sends.settle(frame.ref ?? frame.nonce, frame);
+        this.#emit('ack', frame);
+        break;
+      case 'authenticated':
+        this.#authenticated(frame);
+        break;
       case 'reconnect':
         if (socket === this.#line.main) this.#line.move(frame.within_ms ?? 0);
-        return undefined;
-      case 'pong': return undefined;
-      default: return this.#other(socket, frame);
+        this.#emit('reconnect', frame);
+        break;
+      case 'pong':
+        break;
+      default:
+        this.#rooms.heard(socket, frame);
     }
   }
 
-  #other(socket, frame) {
-    const room = this.#find(frame.room);
-    // While two sockets stand, each room is told of by one of them.
-    if (room ? room.socket !== null && room.socket !== socket : socket !== this.#line.main) return;
-    if (frame.type === 'removed' && room) this.#dropRoom(room, new SalonError('forbidden', frame.reason));
-    this.#emit(frame.type, frame);
+  #authenticated(frame) {
+    this.#asked.get(frame.ref)?.resolve(frame);
+    this.#asked.delete(frame.ref);
+    this.#emit('authenticated', frame);
   }
 
   #refused(frame) {
     const ref = frame.ref ?? frame.nonce;
-    const entry = this.#outbox.get(ref);
-    if (entry) {
-      const waitMs = frame.retry_after_ms ?? backoffMs(entry.tries + 1, this.#random);
-      const again = mayRetry(frame.code) && this.#outbox.refuse(ref, this.#clock.now(), waitMs);
-      if (!again) this.#fail(this.#outbox.settle(ref), new SalonError(frame.code, frame.detail));
-      this.#pump();
-      return;
-    }
-    const joining = [...this.#rooms.values()].filter((room) => ref !== undefined && room.awaiting?.ref === ref);
-    const named = this.#find(frame.room);
-    const meant = named ? joining.filter((room) => room === named) : joining;
-    for (const room of meant) this.#joinRefused(room, frame);
-    if (meant.length === 0) this.#emit('error', frame);
-  }
-
-  // ---- sends
-
-  #post(ref, room, frame) {
-    const done = new Promise((resolve, reject) => {
-      if (new TextEncoder().encode(JSON.stringify(frame)).length > this.#frameBytes) {
-        reject(new SalonError('too_large', 'this is too long to send'));
-        return;
-      }
-      try {
-        this.#outbox.get(ref) ?? this.#outbox.add(ref, room, frame);
-      } catch (full) {
-        reject(full);
-        return;
-      }
-      const waiters = this.#waiters.get(ref) ?? [];
-      this.#waiters.set(ref, [...waiters, { resolve, reject }]);
-      this.#pump();
-    });
-    done.catch(() => {});
-    return done;
-  }
-
-  #pump() {
-    this.#clock.clearTimeout(this.#pumpTimer);
-    if (!this.#line.main) return;
-    const now = this.#clock.now();
-    for (const entry of this.#outbox.take(now)) this.#line.send(entry.frame);
-    const wakeAt = this.#outbox.wakeAt(now);
-    if (wakeAt < Infinity) this.#pumpTimer = this.#clock.setTimeout(() => this.#pump(), Math.max(1, wakeAt - now));
-  }
-
-  #settle(ref, ack) {
-    if (!this.#outbox.settle(ref)) return;
-    for (const waiter of this.#takeWaiters(ref)) waiter.resolve(ack);
-    this.#pump();
-  }
-
-  // One's own message, seen: as good as its ack, which may have gone with the last socket.
-  #settleOwn(message) {
-    if (!message.nonce || message.author_id !== this.user?.id) return;
-    const entry = this.#outbox.get(message.nonce);
-    if (entry?.frame.type === 'send') this.#settle(message.nonce, { ...message, type: 'ack', seq: message.id });
-  }
-
-  #fail(entry, error) {
-    const { ref, room, frame } = entry;
-    this.#emit('failed', { ref, room, nonce: frame.nonce, code: error.code, detail: error.message });
-    for (const waiter of this.#takeWaiters(ref)) waiter.reject(error);
-  }
-
-  #takeWaiters(ref) {
-    const waiters = this.#waiters.get(ref) ?? [];
-    this.#waiters.delete(ref);
-    return waiters;
+    if (this.#sends.refused(ref, frame)) return;
+    const asked = this.#asked.get(ref);
+    this.#asked.delete(ref);
+    if (asked) asked.reject(new SalonError(frame.code, frame.detail));
+    else if (!this.#rooms.refused(ref, frame)) this.#emit('error', frame);
   }
 
   #ref(kind) {
@@ -387,7 +361,11 @@ export class Salon extends EventTarget {
   }
 }
 
-const UNJOINED = {
-  id: undefined, socket: null, position: null, awaiting: null, timer: null, tries: 0,
-  typedAt: -Infinity, read: 0, readSent: true, violations: 0, violatedAt: -Infinity,
-};
+/** The storage of the page we are in; null where there is none, or its person does not want any. */
+function pageStorage() {
+  try {
+    return globalThis.document ? globalThis.localStorage : null;
+  } catch {
+    return null;
+  }
+}

@@ -14,8 +14,6 @@ const PAGE: &str = "index.html";
 #[folder = "web/"]
 // It tells node how to read our files when it tests them; no browser asks for it.
 #[exclude = "package.json"]
-// For programmers.
-#[exclude = "*.d.ts"]
 struct Files;
 
 /// The page: at `/`, and at `/r/{slug}`, where it opens that room by itself.
@@ -39,7 +37,7 @@ fn answer(path: &str, headers: &HeaderMap) -> Response {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = Response::new(Body::from(file.data.into_owned()));
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type(file.metadata.mimetype()));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type(path, file.metadata.mimetype()));
         response
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -68,8 +66,10 @@ fn matches_etag(known: &HeaderValue, etag: &str) -> bool {
     known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
 }
 
-/// All text we ship is UTF-8; a browser would have to guess otherwise.
-fn content_type(mime: &str) -> HeaderValue {
+/// All text we ship is UTF-8; a browser would have to guess otherwise. Types for TypeScript are for people to read: by
+/// their ending they would be films.
+fn content_type(path: &str, mime: &str) -> HeaderValue {
+    let mime = if path.ends_with(".d.ts") { "text/plain" } else { mime };
     let is_text = mime.starts_with("text/") || matches!(mime, "application/json" | "image/svg+xml");
     let text = if is_text { format!("{mime}; charset=utf-8") } else { mime.to_owned() };
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn text_says_its_encoding() {
-        assert_eq!(content_type("text/javascript"), "text/javascript; charset=utf-8");
-        assert_eq!(content_type("image/png"), "image/png");
+        assert_eq!(content_type("app.js", "text/javascript"), "text/javascript; charset=utf-8");
+        assert_eq!(content_type("a.png", "image/png"), "image/png");
+        assert_eq!(content_type("salon.d.ts", "video/mp2t"), "text/plain; charset=utf-8");
     }
 }

@@ -1,5 +1,6 @@
 //! The machine-readable descriptions: valid by their own standards, complete, and true.
 
+mod client;
 pub mod seen;
 mod strangers;
 mod typescript;

@@ -4,6 +4,7 @@ mod accounts;
 mod bench;
 mod browser;
 mod cli;
+mod client;
 mod cluster;
 mod compare;
 mod conformance;

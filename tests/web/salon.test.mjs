@@ -96,7 +96,7 @@ test('another epoch or reset throws the room away', async () => {
 });
 
 test('backoff grows while sockets fail, and starts anew after a stable one', async () => {
-  const test = harness();
+  const test = harness({ options: { transport: 'websocket' } });
   const waits = [];
   test.salon.connect();
   for (let n = 0; n < 4; n += 1) {
@@ -289,6 +289,83 @@ test('what no server would take is refused at once', async () => {
   const test = inRoom(1);
   await assert.rejects(test.salon.send('general', 'x'.repeat(70_000)).done, { code: 'too_large' });
   assert.equal(test.socket.last('send'), undefined);
+});
+
+test('a frame that the line would not bear is not sent again, the others are', async () => {
+  const test = inRoom(1);
+  const long = test.salon.send('general', 'x'.repeat(50_000));
+  const short = test.salon.send('general', 'y');
+  test.socket.end(1009);
+  await assert.rejects(long.done, { code: 'too_large' });
+  await test.clock.pass(1000);
+  test.socket.welcome();
+  assert.deepEqual(test.socket.sent.filter(({ type }) => type === 'send').map(({ nonce }) => nonce), [short.nonce]);
+});
+
+test('a wrong answer to a join is reported, not shown, and the room begun anew', async () => {
+  for (const [kind, answer] of [
+    ['epoch', { epoch: 'f' }],
+    ['behind', { seq: 3 }],
+    ['order', { seq: 7, messages: [message(7), message(6)] }],
+    ['order', { seq: 6, messages: [message(7)] }],
+  ]) {
+    const test = inRoom(5);
+    test.socket.end(1006);
+    await test.clock.pass(1000);
+    test.socket.welcome();
+    const { seq = 5, ...more } = answer;
+    test.socket.joined('general', seq, more);
+    assert.deepEqual(test.of('violation').map(({ kind: is, previous }) => [is, previous]), [[kind, 5]]);
+    assert.equal(test.of('joined').length, 1);
+    await test.clock.pass(0);
+    assert.equal(test.socket.last('join').after, undefined);
+    test.socket.joined('general', 9, { epoch: 'f' });
+    assert.equal(test.of('joined').at(-1).reset, true);
+  }
+});
+
+test('a token goes along as a subprotocol, a fresh one each time; auth is answered by a promise', async () => {
+  let given = 0;
+  const test = harness({ options: { token: async () => `jwt${given += 1}` } });
+  test.salon.connect();
+  await test.clock.pass(0);
+  assert.deepEqual(test.socket.protocols, ['salon.v1', 'bearer.jwt1']);
+  test.socket.welcome();
+  const [good, bad, lost] = ['a', 'b', 'c'].map((token) => test.salon.authenticate(token));
+  const refs = test.socket.sent.filter(({ type }) => type === 'auth').map(({ ref }) => ref);
+  test.socket.say({ type: 'authenticated', ref: refs[0], expires_at: 'soon' });
+  test.socket.say({ type: 'error', ref: refs[1], code: 'unauthenticated', detail: 'no' });
+  assert.equal((await good).expires_at, 'soon');
+  await assert.rejects(bad, { code: 'unauthenticated' });
+  test.socket.end(4010);
+  await assert.rejects(lost, { code: 'closed' });
+  await test.clock.pass(1000);
+  assert.equal(test.socket.protocols[1].startsWith('bearer.jwt'), true);
+  assert.ok(given >= 2);
+});
+
+test('every other frame is told under its own type', () => {
+  const test = inRoom(1);
+  for (const type of ['user_leave', 'user_list', 'user_count', 'typing', 'read', 'room_updated', 'left']) {
+    const told = [];
+    test.salon.on(type, (detail) => told.push(detail));
+    test.socket.say({ type, room: 'general' });
+    assert.equal(told.length, 1, type);
+  }
+});
+
+test('reactions, pages of history and other calls go over HTTP', async () => {
+  const liked = { ...message(1), type: 'message_reacted', seq: 2 };
+  const path = '/api/rooms/a%20room/messages/1/reactions/%F0%9F%91%8D';
+  const { salon, calls } = harness({ answers: {
+    [`PUT ${path}`]: [200, liked], [`DELETE ${path}`]: [200, liked],
+    'GET /api/rooms/3/messages': [200, [message(1)]], 'GET /api/search': [403, { code: 'forbidden', detail: 'no' }],
+  } });
+  assert.equal((await salon.react('a room', 1, '👍')).seq, 2);
+  await salon.react('a room', 1, '👍', false);
+  assert.equal(calls.at(-1), `DELETE ${path}`);
+  assert.deepEqual(await salon.history(3, { limit: 1 }), { messages: [message(1)], older: false, newer: false });
+  await assert.rejects(salon.call('GET', '/api/search?q=x'), { code: 'forbidden', message: 'no', status: 403 });
 });
 
 test('edits and deletions are answered by ref and outlive a socket', async () => {

@@ -68,7 +68,9 @@ test('while the access holds nothing is renewed', async () => {
 test('of tabs that find it out at once, one renews', async () => {
   const { fetch, count } = server();
   const locks = webLocks();
-  const found = await Promise.all([1, 2, 3, 4].map(() => checkSession({ fetch, locks })));
+  // Each has the module for itself, as tabs have: what they share are the locks.
+  const tabs = await Promise.all([1, 2, 3, 4].map((tab) => import(`../../web/salon-session.js?tab=${tab}`)));
+  const found = await Promise.all(tabs.map((tab) => tab.checkSession({ fetch, locks })));
   assert.deepEqual(new Set(found.map((session) => session.state)), new Set(['ok']));
   assert.equal(count('POST /api/account/refresh'), 1);
 });
@@ -89,6 +91,26 @@ test('without locks it is renewed all the same', async () => {
   const { fetch, count } = server();
   assert.equal((await checkSession({ fetch, locks: undefined })).state, 'ok');
   assert.equal(count('POST /api/account/refresh'), 1);
+});
+
+test('without locks the calls of one page share one renewal', async () => {
+  const { fetch, count } = server();
+  const found = await Promise.all([1, 2, 3].map(() => checkSession({ fetch, locks: null })));
+  assert.deepEqual(found.map(({ state }) => state), ['ok', 'ok', 'ok']);
+  assert.equal(count('POST /api/account/refresh'), 1);
+});
+
+test('with a token its giver is asked for another one, and nothing is renewed', async () => {
+  const asked = [];
+  const fetch = async (path, { headers }) => {
+    asked.push(headers.Authorization);
+    const good = headers.Authorization === 'Bearer new';
+    return new Response(JSON.stringify({ user: { id: 7 } }), { status: good ? 200 : 401 });
+  };
+  const session = await checkSession({ fetch, token: async (refused) => (refused ? 'new' : 'old') });
+  assert.equal(session.state, 'ok');
+  assert.deepEqual(asked, ['Bearer old', 'Bearer new']);
+  assert.deepEqual(await checkSession({ fetch, token: 'old' }), { state: 'logged_out' });
 });
 
 test('a call is made again after a renewal, logging out too', async () => {

@@ -17,6 +17,15 @@ pub struct Nginx {
 impl Nginx {
     /// `nodes` are `http://host:port`.
     pub fn start(nodes: &[String]) -> Nginx {
+        Self::start_with(nodes, "")
+    }
+
+    /// One that lets no WebSocket through, as some firms' proxies do.
+    pub fn without_sockets(nodes: &[String]) -> Nginx {
+        Self::start_with(nodes, "if ($http_upgrade) { return 403; }")
+    }
+
+    fn start_with(nodes: &[String], more: &str) -> Nginx {
         let mut log = String::new();
         // Between finding a free port and using it somebody else may take it: then another.
         for _ in 0..5 {
@@ -24,7 +33,7 @@ impl Nginx {
             std::fs::create_dir_all(&folder).expect("a folder");
             let port = free_port();
             let file = folder.join("nginx.conf");
-            std::fs::write(&file, configuration(&folder.display().to_string(), port, nodes))
+            std::fs::write(&file, configuration(&folder.display().to_string(), port, nodes, more))
                 .expect("its configuration");
             let mut command = Command::new("nginx");
             command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(&file);
@@ -54,7 +63,7 @@ impl Nginx {
 /// `max_fails=0`: to nginx a node that has failed once is well again when a request to it has *ended*, which a WebSocket
 /// does not; until then it gets one connection per `fail_timeout`, and soon all nodes are taken for dead. Who refuses is
 /// passed over at once, so nothing is lost by asking.
-fn configuration(folder: &str, port: u16, nodes: &[String]) -> String {
+fn configuration(folder: &str, port: u16, nodes: &[String], more: &str) -> String {
     let servers: String =
         nodes.iter().map(|node| format!("server {} max_fails=0;\n", node.trim_start_matches("http://"))).collect();
     format!(
@@ -78,6 +87,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
+            {more}
             proxy_pass http://salon;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
