@@ -31,8 +31,7 @@ const auth = new AuthView(actions);
 const rooms = new RoomsView(chat, actions);
 const room = new RoomView(chat, actions);
 const keys = new Keys(chat, actions, rooms, room);
-const further = [];
-further.push(new AccountView(chat, actions), new Notify(chat, actions));
+const further = [new AccountView(chat, actions), new Notify(chat, actions)];
 
 let drawing = false;
 let invite = null;

@@ -98,6 +98,8 @@ async fn who_is_named_while_away_is_told() {
     let ann = Person::arrives(&browsers, &single.url(), "ann").await;
     let bea = single.user("bea").await;
     let room = bea.http.create_room(&unique("lobby"), "public").await.expect("a room").slug;
+    let enters = ann.program().await.http.put(&format!("/api/rooms/{room}/members/me"), json!({})).await;
+    assert_eq!(enters.expect("an answer").status, 204);
     ann.opens(&room).await;
     let catch = "window.shown = [];
         window.Notification = class extends EventTarget {
