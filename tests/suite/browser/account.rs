@@ -127,6 +127,8 @@ async fn who_is_named_while_away_is_told() {
 
     // She looks at something else.
     ann.asks("document.hasFocus = () => false; dispatchEvent(new Event('blur'));").await;
+    let drawn = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))";
+    ann.page.execute_async(drawn, vec![]).await.expect("the page is drawn");
     says("not for her").await;
     says(&format!("@{} come back", ann.name)).await;
     ann.waits("to be told", "return shown.length > 0").await;
