@@ -67,7 +67,8 @@ export class Chat extends EventTarget {
   putRoom(info) {
     let room = this.rooms.get(info.slug);
     if (room) {
-      room.info = info;
+      // Who has joined is a member: a list that was asked for before that does not know.
+      room.info = room.joined && !info.role ? { ...info, role: room.info.role } : info;
     } else {
       room = { info, slug: info.slug, ...emptyRoom() };
       this.rooms.set(info.slug, room);
@@ -338,6 +339,8 @@ function emptyRoom() {
     toldRead: 0,
     /** The id after which the line "New" stands. */
     dividerAfter: null,
+    /** The same once it was in view. */
+    dividerSeen: null,
     draft: '',
     /** The message that the draft answers. */
     replyTo: null,

@@ -5,6 +5,9 @@ const FOUND = /https?:\/\/[^\s<>"\u0000-\u0020]+|@[\p{L}\p{N}\p{M}_.-]+/giu;
 const LETTER = /[\p{L}\p{N}]$/u;
 const AFTER_LINK = /[.,;:!?'*)\]}»”’]$/;
 
+/** Compares names for lists; made once, since lists are long and sorted often. */
+export const compareNames = new Intl.Collator().compare;
+
 /**
  * `[{text}, {text, href}, {text, mention}]`, together the whole text. `mention` is one of `mentions`, the names that the
  * server says are meant; only http and https addresses become links.
@@ -44,7 +47,7 @@ export function matching(names, typed, max) {
   const rank = (name) => (folded(name).startsWith(wanted) ? 0 : 1);
   return [...names]
     .filter((name) => folded(name).includes(wanted))
-    .sort((a, b) => rank(a) - rank(b) || a.localeCompare(b))
+    .sort((a, b) => rank(a) - rank(b) || compareNames(a, b))
     .slice(0, max);
 }
 

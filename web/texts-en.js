@@ -122,7 +122,7 @@ export const texts = {
   search_where: 'Where to search',
   search_here: 'This room',
   search_all: 'All rooms',
-  search_hint: 'All words must be there. “In quotation marks” is a phrase, -word must not be there.',
+  search_hint: 'All words must be there. "In quotation marks" is a phrase, -word must not be there.',
   search_results: 'Found messages',
   search_more: 'Show more',
   search_none: 'Nothing found.',

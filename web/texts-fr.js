@@ -122,7 +122,7 @@ export const texts = {
   search_where: 'Où chercher',
   search_here: 'Ce salon',
   search_all: 'Tous les salons',
-  search_hint: 'Tous les mots doivent y être. « Entre guillemets droits » : une expression ; -mot : à exclure.',
+  search_hint: 'Tous les mots doivent y être. "Entre guillemets"\u00a0: phrase exacte. -mot\u00a0: à exclure.',
   search_results: 'Messages trouvés',
   search_more: 'Afficher plus',
   search_none: 'Rien trouvé.',

@@ -7,6 +7,8 @@ import { t } from './texts.js';
 /** From here on the composer counts what is left. */
 const COUNT_FROM_LEFT = 200;
 const NAMES_OFFERED_MAX = 8;
+/** What is not sent yet outlives a reload in this tab. */
+const DRAFTS_KEPT_AS = 'salon.drafts';
 
 export class Composer {
   #chat;
@@ -37,6 +39,7 @@ export class Composer {
       this.#send();
       input.focus();
     });
+    globalThis.addEventListener('pagehide', () => this.#keepDrafts());
     byId('reply-cancel').addEventListener('click', () => {
       actions.answer(null);
       input.focus();
@@ -78,12 +81,36 @@ export class Composer {
   #switchTo(room) {
     if (this.#room) this.#room.draft = this.#input.value;
     this.#room = room;
-    this.#input.value = room?.draft ?? '';
+    this.#input.value = room ? room.draft || this.#keptDraft(room.slug) : '';
     this.#answered = null;
     this.#offerNone();
     this.#grow();
     // On a touch screen the keyboard would cover what one came to read.
     if (room && globalThis.matchMedia('(hover: hover)').matches && !document.querySelector('dialog[open]')) this.#input.focus();
+  }
+
+  #keepDrafts() {
+    if (this.#room) this.#room.draft = this.#input.value;
+    const drafts = {};
+    for (const { slug, draft } of this.#chat.rooms.values()) if (draft) drafts[slug] = draft;
+    try {
+      sessionStorage.setItem(DRAFTS_KEPT_AS, JSON.stringify({ user: this.#chat.me?.id, drafts }));
+    } catch {
+      // A browser that keeps nothing loses them.
+    }
+  }
+
+  // Once: a draft that was sent or emptied does not come back.
+  #keptDraft(slug) {
+    try {
+      const { user, drafts } = JSON.parse(sessionStorage.getItem(DRAFTS_KEPT_AS));
+      const draft = user === this.#chat.me?.id && Object.hasOwn(drafts, slug) ? drafts[slug] : '';
+      delete drafts[slug];
+      sessionStorage.setItem(DRAFTS_KEPT_AS, JSON.stringify({ user, drafts }));
+      return draft;
+    } catch {
+      return '';
+    }
   }
 
   #key(event) {

@@ -200,6 +200,7 @@ function failure(message, on) {
 
 function editor(message, { content: draft, error }, on) {
   const input = el('textarea', {
+    rows: '1',
     'aria-label': t('edit'),
     'data-testid': 'message-editor',
     onkeydown: (event) => {

@@ -167,6 +167,7 @@ export class MessagesView {
       this.#chat.atEnd = atEnd;
       this.#chat.changed();
     }
+    this.#renderToUnread(this.#room);
     clearTimeout(this.#seenTimer);
     this.#seenTimer = setTimeout(() => this.#room?.unread > 0 && this.#chat.changed(), SEEN_AFTER_MS);
     this.#wantMore(this.#room);
@@ -219,8 +220,16 @@ export class MessagesView {
     byId('to-latest').classList.toggle('has-unread', room.unread > 0);
     const many = room.unread > 99;
     setText('to-latest-text', room.unread === 0 ? t('to_latest') : many ? t('new_below_many') : t('new_below', { count: room.unread }));
-    const { older, from } = room.timeline;
-    byId('to-unread').hidden = !(room.joined && room.dividerAfter !== null && older && from > room.dividerAfter + 1);
+    this.#renderToUnread(room);
+  }
+
+  // Until the line "New" was in view it is one click away, when it stands further up.
+  #renderToUnread(room) {
+    const wanted = room.joined && room.dividerAfter !== null && room.dividerSeen !== room.dividerAfter;
+    const line = wanted ? this.#list.querySelector('.divider')?.getBoundingClientRect() : null;
+    const { top, bottom } = wanted ? this.#scroll.getBoundingClientRect() : {};
+    if (line && line.bottom > top && line.top < bottom) room.dividerSeen = room.dividerAfter;
+    byId('to-unread').hidden = !wanted || room.dividerSeen === room.dividerAfter || (line ? line.top > top : !room.timeline.older);
   }
 
   // ---- editing and deleting

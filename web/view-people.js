@@ -4,10 +4,11 @@
 import { avatar, byId, el, patchList, setText } from './dom.js';
 import { mayActOn, powers } from './members.js';
 import { openMenu } from './menu.js';
+import { compareNames } from './text.js';
 import { language, t } from './texts.js';
 
 /** Names that are drawn; of more there is a number. */
-const DRAWN_MAX = 150;
+const DRAWN_MAX = 200;
 
 export class PeopleView {
   #chat;
@@ -53,7 +54,7 @@ export class PeopleView {
     const unlisted = known && room.users.size === 0 && room.userCount > 0;
     if (unlisted) this.#actions.members.sample(room);
     const names = unlisted ? (room.sample?.names ?? []) : [...room.users];
-    const drawn = names.sort((a, b) => a.localeCompare(b)).slice(0, DRAWN_MAX);
+    const drawn = names.slice(0, DRAWN_MAX).sort(compareNames);
     patchList(byId('people-list'), drawn.map((name) => this.#row(room, name, 'person')));
     const more = room.userCount - drawn.length;
     byId('people-more').hidden = !known || more <= 0;
@@ -65,7 +66,7 @@ export class PeopleView {
     const online = new Set(room.users);
     const others = (members?.list ?? []).filter(({ username }) => !online.has(username));
     byId('members-title').hidden = others.length === 0;
-    patchList(byId('members-list'), others.slice(0, 10 * DRAWN_MAX).map(({ username }) => this.#row(room, username, 'member')));
+    patchList(byId('members-list'), others.slice(0, 5 * DRAWN_MAX).map(({ username }) => this.#row(room, username, 'member')));
     byId('members-more').hidden = !members?.next;
   }
 

@@ -2,6 +2,7 @@
 
 import { avatar, byId, el, icon, patchList } from './dom.js';
 import { clearErrors, whileBusy } from './forms.js';
+import { compareNames } from './text.js';
 import { errorText, language, t } from './texts.js';
 import { CreateView } from './view-create.js';
 
@@ -143,5 +144,5 @@ function matches({ slug, info }, wanted) {
 }
 
 function byName(a, b) {
-  return a.info.name.localeCompare(b.info.name) || a.info.id - b.info.id;
+  return compareNames(a.info.name, b.info.name) || a.info.id - b.info.id;
 }

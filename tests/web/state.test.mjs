@@ -152,3 +152,12 @@ test('a parked room goes on with what it held', () => {
   assert.deepEqual(room.timeline.shown.map(({ id }) => id), [4, 5, 6]);
   assert.equal(room.unread, 1);
 });
+
+test('a list that was asked for before a room was joined does not undo it', () => {
+  const { chat, room } = chatAt(5);
+  chat.putRoom({ ...INFO, role: null });
+  assert.equal(room.info.role, 'member');
+  chat.left('general');
+  chat.putRoom({ ...INFO, role: null });
+  assert.equal(room.info.role, null);
+});

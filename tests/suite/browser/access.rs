@@ -37,7 +37,12 @@ async fn no_state_of_the_page_has_a_serious_fault() {
         ann.finds("[data-testid=hit] mark").await;
         blameless(&ann, "the search").await;
         ann.click("#search-close").await;
-        for (entry, dialog) in [("#room-settings", "settings"), ("#room-invites", "invite"), ("#room-moderation", "moderation"), ("#room-delete", "ask")] {
+        for (entry, dialog) in [
+            ("#room-settings", "settings"),
+            ("#room-invites", "invite"),
+            ("#room-moderation", "moderation"),
+            ("#room-delete", "ask"),
+        ] {
             ann.click("#room-menu").await;
             if dialog == "settings" {
                 blameless(&ann, "the room's menu").await;
@@ -85,7 +90,11 @@ async fn blameless(person: &Person, what: &str) {
 async fn no_screen_is_too_narrow_or_too_wide() {
     let single = Single::shared().await;
     let browsers = Browsers::start().await;
-    for (width, look) in [(320, Look::phone(320)), (800, Look { width: 800, ..Look::default() }), (1920, Look { width: 1920, ..Look::default() })] {
+    for (width, look) in [
+        (320, Look::phone(320)),
+        (800, Look { width: 800, ..Look::default() }),
+        (1920, Look { width: 1920, ..Look::default() }),
+    ] {
         let ann = Person::at_the_door(&browsers, &single.url(), &format!("ann{width}"), look).await;
         fits(&ann, "the log-in").await;
         ann.registers().await;
@@ -94,7 +103,8 @@ async fn no_screen_is_too_narrow_or_too_wide() {
         let long = "W".repeat(300);
         let http = &ann.program().await.http;
         for (number, text) in [&format!("https://example.org/{long}"), &long, "short"].into_iter().enumerate() {
-            let body = json!({"content": text, "nonce": format!("n{number}"), "reply_to": (number > 0).then_some(number)});
+            let body =
+                json!({"content": text, "nonce": format!("n{number}"), "reply_to": (number > 0).then_some(number)});
             http.post(&format!("/api/rooms/{room}/messages"), body).await.expect("sent");
         }
         ann.sees(&ann.name, "short").await;
@@ -133,7 +143,7 @@ async fn no_screen_is_too_narrow_or_too_wide() {
 /// Nothing sticks out to the side: not of the page, and not of what scrolls in it or stands in front of it.
 async fn fits(person: &Person, what: &str) {
     let script = r"
-        const wide = [...document.querySelectorAll('html, body, .scroll, dialog[open], [popover], .panel')]
+        const wide = [...document.querySelectorAll('html, body, .scroll, dialog[open], [popover], .panel, .message .body')]
           .filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1)
           .map((element) => [element.id || element.className || element.tagName, element.scrollWidth, element.clientWidth]);
         const out = [...document.querySelectorAll('button, input, textarea, select')]
@@ -178,7 +188,9 @@ async fn the_page_speaks_three_languages() {
         // The switch changes what stands there, at once and for good.
         person.click("#log-out").await;
         person.finds("#auth-submit").await;
-        person.asks("const s = document.querySelector('#language'); s.value = 'ru'; s.dispatchEvent(new Event('change'))").await;
+        person
+            .asks("const s = document.querySelector('#language'); s.value = 'ru'; s.dispatchEvent(new Event('change'))")
+            .await;
         person.waits("to read Russian", "return document.querySelector('#auth-submit').textContent === 'Войти'").await;
         person.goes("/").await;
         person.waits("to read it still", "return document.querySelector('#auth-submit').textContent === 'Войти'").await;

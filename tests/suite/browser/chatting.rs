@@ -63,8 +63,7 @@ async fn two_people_chat_through_two_nodes() {
     ann.goes_home().await;
 }
 
-const SAID_QUIETLY: &str =
-    "return [...document.querySelectorAll('[data-testid=note]')].some((note) => note.textContent.includes(arguments[0]))";
+const SAID_QUIETLY: &str = "return [...document.querySelectorAll('[data-testid=note]')].some((note) => note.textContent.includes(arguments[0]))";
 const TYPING: &str = "return document.querySelector('#typing').textContent.includes(arguments[0])";
 
 async fn edit_and_delete(ann: &Person, ben: &Person) {
@@ -89,14 +88,19 @@ async fn edit_and_delete(ann: &Person, ben: &Person) {
 
 async fn answer_and_react(ann: &Person, ben: &Person) {
     ben.uses("reply", "hello from the first node").await;
-    ben.waits_with("to see whom he answers", "return document.querySelector('#reply-to').textContent.includes(arguments[0])",
-        vec![json!(ann.name)]).await;
+    ben.waits_with(
+        "to see whom he answers",
+        "return document.querySelector('#reply-to').textContent.includes(arguments[0])",
+        vec![json!(ann.name)],
+    )
+    .await;
     ben.says("hello to the first").await;
     ann.sees(&ben.name, "hello to the first").await;
     let quote = ann.visible("[data-testid=quote]").await.text().await.expect("a text");
     assert!(quote.contains("hello from the first node"), "{quote}");
     ann.click("[data-testid=quote]").await;
-    ann.waits("to be led to what was answered", "return document.querySelector('.message.target')?.dataset.id === '1'").await;
+    ann.waits("to be led to what was answered", "return document.querySelector('.message.target')?.dataset.id === '1'")
+        .await;
 
     ben.uses("react", "hello from the first node").await;
     ben.click("[data-testid=pick][data-emoji='🎉']").await;

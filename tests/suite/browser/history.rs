@@ -42,7 +42,11 @@ async fn ten_thousand_messages_are_scrolled_through_without_a_jump() {
     assert!(report["jump"].as_f64().is_some_and(|pixels| pixels < 2.0), "the text jumped: {report}");
 
     // What is said meanwhile is counted, moves nothing, and is one click away.
-    program.http.post(&format!("/api/rooms/{room}/messages"), json!({"content": "here and now", "nonce": "now"})).await.expect("sent");
+    program
+        .http
+        .post(&format!("/api/rooms/{room}/messages"), json!({"content": "here and now", "nonce": "now"}))
+        .await
+        .expect("sent");
     ann.waits("to be told", "return document.querySelector('#to-latest-text').textContent.length > 0").await;
     ann.click("#to-latest").await;
     ann.sees(&ann.name, "here and now").await;
@@ -145,6 +149,36 @@ async fn what_is_searched_for_is_found_marked_and_jumped_to() {
     // The way back is the browser's own.
     ann.page.back().await.expect("back");
     ann.waits("to see it again", "return document.querySelector('.message.target')?.dataset.id === '8'").await;
+    ann.goes_home().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_unread_message_is_one_click_away() {
+    let single = Single::shared().await;
+    let browsers = Browsers::start().await;
+    let ann = Person::arrives(&browsers, &single.url(), "ann").await;
+    let room = ann.creates(&unique("diary"), "public").await;
+    ann.says("the last that I read").await;
+    ann.sees(&ann.name, "the last that I read").await;
+    ann.creates(&unique("elsewhere"), "public").await;
+    let ben = single.user("ben").await;
+    for number in 1..=130 {
+        let body = json!({"content": format!("day {number}"), "nonce": format!("n{number}")});
+        assert_eq!(ben.http.post(&format!("/api/rooms/{room}/messages"), body).await.expect("an answer").status, 201);
+    }
+    let counted = format!(
+        "return document.querySelector(`[data-room='{room}'] [data-testid=unread]`)?.innerText.trim() === '99+'"
+    );
+    ann.goes("/").await;
+    ann.waits("to see how many are new", &counted).await;
+    ann.click(&format!("[data-testid=room-link][data-room='{room}']")).await;
+    ann.sees(&ben.user.username, "day 130").await;
+    ann.click("#to-unread").await;
+    let line = r"
+        const line = document.querySelector('[data-testid=divider]');
+        const top = line?.getBoundingClientRect().top;
+        return line?.nextElementSibling.querySelector('[data-testid=message-text]').textContent === 'day 1' && top > 0 && top < innerHeight;";
+    ann.waits("to see where the new begins", line).await;
     ann.goes_home().await;
 }
 

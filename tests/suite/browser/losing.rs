@@ -62,7 +62,8 @@ async fn what_is_written_without_a_network_is_sent_when_there_is_one() {
     }
     let waiting = "return document.querySelectorAll('[data-testid=message][data-state=sending]').length === 5";
     ann.waits("to see five messages on their way", waiting).await;
-    ann.waits("the indicator to be honest", "return document.querySelector('#connection').dataset.state !== 'online'").await;
+    ann.waits("the indicator to be honest", "return document.querySelector('#connection').dataset.state !== 'online'")
+        .await;
     ann.pictures("disconnected").await;
     proxy.pass();
     // A person sees that it is tried again by itself, and need not press anything.
@@ -92,6 +93,10 @@ async fn a_page_that_is_loaded_anew_in_mid_send_sends_it_once() {
     ann.opens(&room).await;
     ann.sees(&ann.name, "and more").await;
     assert_eq!(ann.texts().await, ["first", "in a hurry", "and more"]);
+    // So is what was not sent yet.
+    ann.type_into("#composer-input", "half a thou").await;
+    ann.opens(&room).await;
+    ann.waits("to find the draft", "return document.querySelector('#composer-input').value === 'half a thou'").await;
     // Also a while later, when what was sent twice would have come twice.
     sleep(Duration::from_secs(2)).await;
     assert_eq!(ann.texts().await, ["first", "in a hurry", "and more"]);

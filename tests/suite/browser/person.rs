@@ -130,7 +130,8 @@ impl Person {
 
     /// All texts of the room from the first message to the last, of those that are sent.
     pub async fn texts(&self) -> Vec<String> {
-        let all = "return [...document.querySelectorAll('[data-testid=message][data-state=sent] [data-testid=message-text]')]
+        let all =
+            "return [...document.querySelectorAll('[data-testid=message][data-state=sent] [data-testid=message-text]')]
             .map((text) => text.textContent);";
         let texts = self.asks(all).await;
         texts.as_array().expect("a list").iter().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()

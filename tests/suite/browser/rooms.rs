@@ -28,8 +28,15 @@ async fn a_private_room_is_entered_by_a_link_and_left_again() {
     // Who has the link and no account yet registers, and is in.
     let ben = Person::at_the_door(&browsers, &cluster.url(1), "ben", Look::default()).await;
     ben.goes(&format!("/?x#{code}")).await;
-    ben.waits("to be told why to log in", "return document.querySelector('#auth-note').textContent.includes('invitation')").await;
-    assert!(!ben.page.current_url().await.expect("an address").as_str().contains("invite"), "the code stays in the address");
+    ben.waits(
+        "to be told why to log in",
+        "return document.querySelector('#auth-note').textContent.includes('invitation')",
+    )
+    .await;
+    assert!(
+        !ben.page.current_url().await.expect("an address").as_str().contains("invite"),
+        "the code stays in the address"
+    );
     ben.registers().await;
     ben.is_in(&room).await;
     ben.sees(&ann.name, "behind closed doors").await;
@@ -38,12 +45,17 @@ async fn a_private_room_is_entered_by_a_link_and_left_again() {
     // It held for one.
     let cleo = Person::arrives(&browsers, &cluster.url(1), "cleo").await;
     cleo.goes(&format!("/#{code}")).await;
-    cleo.waits("to be told that it is spent", "return document.querySelector('#complaint').textContent.includes('invitation')").await;
+    cleo.waits(
+        "to be told that it is spent",
+        "return document.querySelector('#complaint').textContent.includes('invitation')",
+    )
+    .await;
 
     ben.click("#room-menu").await;
     ben.click("#room-leave").await;
     ben.click("#ask-confirm").await;
-    ben.waits("to have left", "return document.querySelector('#room-none-text').textContent.startsWith('You left')").await;
+    ben.waits("to have left", "return document.querySelector('#room-none-text').textContent.startsWith('You left')")
+        .await;
     let gone = format!("return document.querySelector(`[data-testid=room-link][data-room='{room}']`) === null");
     ben.waits("not to see the room any more", &gone).await;
     for person in [ann, ben, cleo] {
@@ -64,7 +76,12 @@ async fn a_direct_room_counts_what_is_new_in_it() {
     ann.finds("#direct-username-error").await;
     ann.clear("#direct-username").await;
     ann.type_into("#direct-username", &format!("{}{ENTER}", ben.name)).await;
-    ann.waits_with("to be with ben", "return document.querySelector('#room-name').textContent === arguments[0]", vec![json!(ben.name)]).await;
+    ann.waits_with(
+        "to be with ben",
+        "return document.querySelector('#room-name').textContent === arguments[0]",
+        vec![json!(ben.name)],
+    )
+    .await;
     ann.says("just for you").await;
 
     // It stands among ben's rooms by itself, with what is new in it, while he is elsewhere.
@@ -159,8 +176,12 @@ async fn moderators_mute_kick_and_ban() {
     ann.click("#room-menu").await;
     ann.click("#room-delete").await;
     ann.click("#ask-confirm").await;
-    ann.waits_with("to see its end", "return document.querySelector('#room-none-text').textContent.includes(arguments[0])",
-        vec![json!("was deleted")]).await;
+    ann.waits_with(
+        "to see its end",
+        "return document.querySelector('#room-none-text').textContent.includes(arguments[0])",
+        vec![json!("was deleted")],
+    )
+    .await;
     ann.goes_home().await;
     ben.goes_home().await;
 }

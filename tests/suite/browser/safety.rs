@@ -47,14 +47,20 @@ async fn no_text_becomes_anything_else() {
     let elements = "return document.querySelectorAll('*').length";
     for (number, text) in ATTEMPTS.iter().enumerate() {
         let body = json!({"content": text, "nonce": format!("n{number}"), "reply_to": (number > 0).then_some(number)});
-        assert_eq!(http.post(&format!("/api/rooms/{slug}/messages"), body).await.expect("an answer").status, 201, "{text}");
+        assert_eq!(
+            http.post(&format!("/api/rooms/{slug}/messages"), body).await.expect("an answer").status,
+            201,
+            "{text}"
+        );
         ann.sees(&ann.name, text).await;
     }
     // Names and topics of rooms, the search's pieces, the reply bar and the question before a deletion show the same.
     assert_eq!(ann.visible("#room-name").await.text().await.expect("a text"), bad["name"].as_str().expect("a text"));
     assert_eq!(ann.visible("#room-topic").await.text().await.expect("a text"), ATTEMPTS[1]);
     for other in &ATTEMPTS[..6] {
-        http.post("/api/rooms", json!({"name": format!("{other}{}", unique("x")), "topic": other})).await.expect("a room");
+        http.post("/api/rooms", json!({"name": format!("{other}{}", unique("x")), "topic": other}))
+            .await
+            .expect("a room");
     }
     ann.click("#search-toggle").await;
     ann.type_into("#search-input", "alert\u{e007}").await;
@@ -66,7 +72,8 @@ async fn no_text_becomes_anything_else() {
     ann.opens(slug).await;
     ann.sees(&ann.name, ATTEMPTS[0]).await;
 
-    let made = "return [...document.querySelectorAll(`#chat :is(script, img:not([src=\"/favicon.svg\"]), iframe, style, base,
+    let made =
+        "return [...document.querySelectorAll(`#chat :is(script, img:not([src=\"/favicon.svg\"]), iframe, style, base,
         meta, math, template, object, embed, details, title), #chat [onerror], #chat [onload], #chat [onmouseover]`)]
         .filter((element) => element.tagName !== 'TEXTAREA').map((element) => element.outerHTML)";
     assert_eq!(ann.asks(made).await, json!([]), "text became elements");

@@ -11,7 +11,12 @@ async fn pictures_of_a_busy_day() {
     let single = Single::start().await;
     let browsers = Browsers::start().await;
     let owner = single.user("olga").await.http;
-    for (name, topic) in [("General", "Everything, and what is left of it"), ("Kitchen", ""), ("Deployments", "Only the bot writes here"), ("Books", "")] {
+    for (name, topic) in [
+        ("General", "Everything, and what is left of it"),
+        ("Kitchen", ""),
+        ("Deployments", "Only the bot writes here"),
+        ("Books", ""),
+    ] {
         owner.post("/api/rooms", json!({"name": name, "topic": topic})).await.expect("a room");
     }
     let dark = Look { dark: true, width: 1400, ..Look::default() };
@@ -23,7 +28,11 @@ async fn pictures_of_a_busy_day() {
     }
     ann.click("#direct-create").await;
     ann.type_into("#direct-username", &format!("{}\u{e007}", ben.name)).await;
-    ann.waits("to be there", "return document.querySelector('#room-kind') !== null && location.pathname.includes('dm-')").await;
+    ann.waits(
+        "to be there",
+        "return document.querySelector('#room-kind') !== null && location.pathname.includes('dm-')",
+    )
+    .await;
     ann.says("Lunch at one?").await;
     ann.opens("general").await;
     let say = async |text: &str, more: serde_json::Value| {
@@ -35,7 +44,9 @@ async fn pictures_of_a_busy_day() {
     for number in 0..6 {
         say(&format!("Older message number {number}, to have something above."), json!({})).await;
     }
-    let question = say("Has anybody seen the release notes? They should be at https://example.org/notes (draft).", json!({})).await;
+    let question =
+        say("Has anybody seen the release notes? They should be at https://example.org/notes (draft).", json!({}))
+            .await;
     ann.says("I have. Two things are missing:\u{e008}\u{e007}\u{e008}– the new limits").await;
     say(&format!("@{} thank you, I will add them today.", ann.name), json!({"reply_to": question})).await;
     for emoji in ["👍", "🎉"] {
