@@ -1,13 +1,15 @@
-// The page: puts its parts together, shows the right one, and keeps the address and the title.
+// The page: puts its parts together, shows the right one, and keeps the address.
 
 import { Actions } from './actions.js';
 import { byId, fillPage } from './dom.js';
 import { Keys } from './keys.js';
 import { openMenu } from './menu.js';
+import { Notify } from './notify.js';
 import { Salon, backoffMs, checkSession } from './salon.js';
 import { Chat } from './state.js';
 import { firstLine } from './text.js';
 import { LANGUAGES, language, setLanguage, t } from './texts.js';
+import { AccountView } from './view-account.js';
 import { AuthView } from './view-auth.js';
 import { RoomView } from './view-room.js';
 import { RoomsView } from './view-rooms.js';
@@ -29,9 +31,7 @@ const auth = new AuthView(actions);
 const rooms = new RoomsView(chat, actions);
 const room = new RoomView(chat, actions);
 const keys = new Keys(chat, actions, rooms, room);
-const further = [];
-// account
-// notify
+const further = [new AccountView(chat, actions), new Notify(chat, actions)];
 
 let drawing = false;
 let invite = null;
@@ -90,8 +90,6 @@ function draw() {
     if (chat.attentive) actions.read(room.messages.seen());
   }
   for (const view of further) view.render();
-  const unread = chat.me && chat.unread > 0 ? `(${chat.unread > 99 ? '99+' : chat.unread}) ` : '';
-  document.title = `${unread}${open ? `${open.info.name} · ` : ''}salon`;
 }
 
 /** Shows `chat` or `auth`; `note` says why. */

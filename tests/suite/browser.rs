@@ -2,6 +2,7 @@
 //! in `target/screenshots`.
 
 mod access;
+mod account;
 mod chatting;
 mod history;
 mod losing;
