@@ -53,7 +53,9 @@ pub async fn run(config: Config) -> Result<()> {
     let ending = Ending::default();
     let serve = |listener, app| {
         let (config, ending) = (config.clone(), ending.clone());
-        tokio::spawn(async move { http::server::serve(listener, app, &config.server, ending).await })
+        tokio::spawn(
+            async move { http::server::serve(listener, app, &config.server, silence(&config.node), ending).await },
+        )
     };
     let servers =
         [serve(public, http::router(node.clone(), ws::router())), serve(admin, http::admin_router(node.clone()))];
@@ -74,6 +76,11 @@ pub async fn run(config: Config) -> Result<()> {
         _ = signals.next() => tracing::warn!("told again: not waiting any longer"),
     }
     Ok(())
+}
+
+/// After this long without a sign of life a connection is dead, whoever is on it: a little more than a reader may stall.
+fn silence(config: &config::Node) -> Duration {
+    Duration::from_secs(config.stall_timeout_s + config.heartbeat_s)
 }
 
 /// Goes without losing anything, in the order in which others notice.

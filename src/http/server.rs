@@ -18,6 +18,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -61,7 +62,14 @@ struct Counted {
 /// Serves until the ending is here, then takes no further connection, lets requests under way finish (idle connections close
 /// at once) and returns when all are done, at the latest `request_timeout_s` after. Upgraded sockets are not waited
 /// for: who upgraded them ends them.
-pub async fn serve(listener: TcpListener, app: Router, config: &Server, ending: Ending) {
+///
+/// A machine that vanished without a word is noticed by what it does not acknowledge for `silence`; the kernel alone
+/// would go on trying for a quarter of an hour. It must be longer than a reader may stall, whose closed window looks alike.
+pub async fn serve(listener: TcpListener, app: Router, config: &Server, silence: Duration, ending: Ending) {
+    // What is accepted inherits it.
+    if let Err(error) = SockRef::from(&listener).set_tcp_user_timeout(Some(silence)) {
+        tracing::warn!(%error, "clients that vanish will be noticed late");
+    }
     let places = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -207,6 +215,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+    const SILENCE: Duration = Duration::from_secs(77);
 
     struct Running {
         address: SocketAddr,
@@ -219,7 +228,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let ending = Ending::default();
         let told = ending.clone();
-        let server = tokio::spawn(async move { serve(listener, app, &config, told).await });
+        let server = tokio::spawn(async move { serve(listener, app, &config, SILENCE, told).await });
         Running { address, ending, server }
     }
 
@@ -233,6 +242,27 @@ mod tests {
         let mut text = Vec::new();
         tokio::time::timeout(PATIENCE, socket.read_to_end(&mut text)).await.expect("an end in time").unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    /// That a kernel ends such a connection is the kernel's to prove; that it is told to, ours.
+    #[tokio::test]
+    async fn what_is_accepted_has_the_time_for_who_vanishes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = listener.into_std().unwrap();
+        let kept = TcpListener::from_std(told.try_clone().unwrap()).unwrap();
+        let ending = Ending::default();
+        let (config, told_to_end) = (Server::default(), ending.clone());
+        let server = tokio::spawn(async move { serve(kept, Router::new(), &config, SILENCE, told_to_end).await });
+        let mut first = ask(address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(rest(&mut first).await.starts_with("HTTP/1.1 404"), "it serves");
+        ending.here.cancel();
+        tokio::time::timeout(PATIENCE, server).await.expect("an end in time").unwrap();
+        // The same listening socket: what we accept from it now is as what it accepted.
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        told.set_nonblocking(false).unwrap();
+        let (accepted, _) = told.accept().unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(SILENCE));
     }
 
     #[tokio::test]

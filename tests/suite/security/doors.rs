@@ -98,6 +98,10 @@ async fn shout(mut socket: Socket, room: String, name: &'static str) -> (Socket,
             break;
         }
     }
+    if !answers.iter().any(|frame| frame["type"] == "removed") {
+        // The store refuses at once; the word of it comes by its own way.
+        answers.push(socket.expect("removed").await.expect("told that he is out"));
+    }
     answers.extend(socket.drained().await.expect("alive"));
     (socket, answers)
 }
