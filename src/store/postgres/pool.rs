@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, Object, PoolConfig, PoolError, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{
+    Manager, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
+};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -66,7 +68,8 @@ impl Pool {
         // Making is bounded by the servers themselves, who then say what went wrong, and looking again takes no time.
         let timeouts = Timeouts { wait: Some(Duration::from_millis(config.wait_timeout_ms)), ..Timeouts::default() };
         let inner = deadpool::managed::Pool::builder(Maker { servers, generation: AtomicU64::new(0) })
-            .config(PoolConfig { timeouts, ..PoolConfig::new(config.pool_size) })
+            // The one that was used last is warm: its plans are made, and its server process is in the processor's caches.
+            .config(PoolConfig { timeouts, queue_mode: QueueMode::Lifo, ..PoolConfig::new(config.pool_size) })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| Error::Internal(format!("the pool of connections: {error}")))?;
