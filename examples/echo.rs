@@ -15,13 +15,15 @@ use tokio::net::TcpListener;
 /// The suite's largest message has 16 MiB; salon's own bound, 64 KiB, would only be tested for being one.
 const FRAME_BYTES: usize = 16 << 20;
 
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(85);
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let listener = TcpListener::bind(&address).await?;
     println!("echoing at ws://{address}/");
     let echo = get(async |upgrade: WebSocketUpgrade| salon::ws::set_up(upgrade, FRAME_BYTES).on_upgrade(echo));
-    serve(listener, Router::new().route("/", echo), &Server::default(), Ending::default()).await;
+    serve(listener, Router::new().route("/", echo), &Server::default(), SILENCE, Ending::default()).await;
     Ok(())
 }
 
