@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header;
-use axum::routing::{any, get};
+use axum::routing::get;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -37,14 +37,13 @@ use crate::telemetry;
 /// All of the main listener, with `sockets` (the WebSocket's routes, written without a trailing slash) among it.
 pub fn router(node: Arc<Node>, sockets: Router<Arc<Node>>) -> Router {
     // Only what is the same for everybody: compressed beside what a stranger wrote, a secret shows in the length.
-    let smaller = CompressionLayer::new();
-    let routes = Router::new()
-        .route("/", get(assets::page).layer(smaller.clone()))
-        .route("/r/{slug}", get(assets::page).layer(smaller.clone()))
-        .route("/admin", get(assets::admin).layer(smaller.clone()))
-        .merge(described())
-        .merge(sockets)
-        .fallback_service(any(assets::file).layer(smaller));
+    let files = Router::new()
+        .route("/", get(assets::page))
+        .route("/r/{slug}", get(assets::page))
+        .route("/admin", get(assets::admin))
+        .fallback(assets::file)
+        .layer(CompressionLayer::new());
+    let routes = files.merge(described()).merge(sockets);
     let config = Arc::clone(&node.config);
     layers::wrap(&config, routes.with_state(node))
 }

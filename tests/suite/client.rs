@@ -93,16 +93,34 @@ async fn where_sockets_are_blocked_streams_lose_nothing() {
     tab.close().await;
 }
 
+/// A tab that has joined a room of somebody else's, through a line that can be cut.
+struct Proxied {
+    /// They end when they are dropped.
+    _single: Single,
+    _browsers: Browsers,
+    proxy: Proxy,
+    other: Account,
+    room: String,
+    tab: Tab,
+}
+
+impl Proxied {
+    async fn start() -> Self {
+        let single = Single::start().await;
+        let proxy = Proxy::plain(single.url().trim_start_matches("http://")).await;
+        let (other, room) = owner(&single.url()).await;
+        let browsers = Browsers::start().await;
+        let tab = Tab::open(&browsers, &format!("http://{}", proxy.address())).await;
+        tab.register(&unique("ann")).await;
+        tab.connect(&room).await;
+        tab.until("told.joins > 0").await;
+        Self { _single: single, _browsers: browsers, proxy, other, room, tab }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_in_mid_send_sends_once() {
-    let single = Single::start().await;
-    let proxy = Proxy::plain(single.url().trim_start_matches("http://")).await;
-    let (other, room) = owner(&single.url()).await;
-    let browsers = Browsers::start().await;
-    let tab = Tab::open(&browsers, &format!("http://{}", proxy.address())).await;
-    tab.register(&unique("ann")).await;
-    tab.connect(&room).await;
-    tab.until("told.joins > 0").await;
+    let Proxied { _single, _browsers, proxy, other, room, tab } = Proxied::start().await;
 
     // The first arrives, and its answer does not; the second does not even arrive.
     proxy.blackhole(Way::ToClient);
@@ -129,14 +147,7 @@ async fn a_reload_in_mid_send_sends_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_offline_is_there_once_when_online() {
-    let single = Single::start().await;
-    let proxy = Proxy::plain(single.url().trim_start_matches("http://")).await;
-    let (other, room) = owner(&single.url()).await;
-    let browsers = Browsers::start().await;
-    let tab = Tab::open(&browsers, &format!("http://{}", proxy.address())).await;
-    tab.register(&unique("ann")).await;
-    tab.connect(&room).await;
-    tab.until("told.joins > 0").await;
+    let Proxied { _single, _browsers, proxy, other, room, tab } = Proxied::start().await;
     proxy.refuse();
     tab.until("told.state.state === 'offline'").await;
     let written = numbered("offline", 0..5);
